@@ -1,0 +1,58 @@
+# What a person and CI both run. It needs python3 (3.11 or newer), make, a C compiler and a package index; the rest it installs.
+
+PYTHON ?= python3
+VENV ?= .venv
+HOST = 127.0.0.1   # not taken from the environment, where some shells keep the machine's name
+PORT ?= 8000
+
+PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: help venv serve test lint bench check-wheel constraints clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
+
+venv: $(VENV)/.all  ## everything that a developer needs, in .venv
+
+serve: $(VENV)/.serve  ## the HTTP service: make serve [HOST=0.0.0.0] [PORT=8000]
+	@exec $(VENV)/bin/vocoder serve --host $(strip $(HOST)) --port $(strip $(PORT))
+
+test: $(VENV)/.all  ## the whole suite, doctests included: make test [ARGS='-k flows']
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(VENV)/.all  ## ruff, mypy and the import contracts
+	@failed=0; for tool in 'ruff check .' mypy lint-imports; do \
+		echo "== $$tool"; $(VENV)/bin/$$tool || failed=1; \
+	done; exit $$failed
+
+bench: $(VENV)/.serve  ## how fast synthesis is on this machine, as a table: make bench [ARGS=...]
+	$(VENV)/bin/vocoder bench $(ARGS)
+
+check-wheel: $(VENV)/.all  ## build the wheel, install it in an empty environment elsewhere, speak with it there
+	PYTHON=$(VENV)/bin/python tests/house/check_wheel.sh
+
+constraints: pyproject.toml | $(VENV)/pyvenv.cfg  ## resolve every version anew into constraints.txt
+	rm -rf build/resolve && $(VENV)/bin/python -m venv build/resolve
+	build/resolve/bin/python -m pip install --quiet --editable '.[server,train,eval,dev]'
+	build/resolve/bin/python -m pip freeze --exclude-editable --exclude setuptools --exclude wheel \
+		| sed -E 's/\+[A-Za-z0-9.]+$$//' > constraints.txt
+	rm -rf build/resolve
+
+clean:  ## remove what was built, installed and cached
+	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One environment, filled in two steps: the service asks for less than the tests. A stamp says which step was taken, and
+# a change of what the project asks for takes it again.
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "This project needs Python 3.11 or newer, and '$(PYTHON)' is not: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/.serve: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	$(PIP) --editable '.[server]'
+	@touch $@
+
+$(VENV)/.all: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	$(PIP) --editable '.[server,train,eval,dev]'
+	@touch $@ $(VENV)/.serve
