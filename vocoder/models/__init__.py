@@ -1,0 +1,1 @@
+"""Where a flow meets its networks: one paper, one file."""

@@ -1,0 +1,1 @@
+"""Ordinary networks, which need not be invertible."""
