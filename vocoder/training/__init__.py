@@ -1,0 +1,1 @@
+"""Recordings in, weights out: recipes, batches, objective, loop."""
