@@ -36,15 +36,16 @@ class InvertibleConv1x1(Flow):
         super().__init__()
         q, _ = torch.linalg.qr(torch.randn(channels, channels))
         self.weight = nn.Parameter(q.contiguous())
-        self._solved: tuple[Tensor, Tensor] | None = None
+        self._solved: tuple[Tensor, Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
         self._check(x)
-        return self._mix(self.weight, x), self._log_det(x)
+        return self._mix(self.weight, x), _per_clip(_log_abs_det(self._precise_weight()), x)
 
     def inverse(self, z: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
         self._check(z)
-        return self._mix(self._inverse_weight(), z), -self._log_det(z)
+        inverse, log_abs_det = self._solution()
+        return self._mix(inverse, z), -_per_clip(log_abs_det, z)
 
     def _check(self, x: Tensor) -> None:
         self.check_rank(x)
@@ -57,28 +58,36 @@ class InvertibleConv1x1(Flow):
         with full_precision(x):
             return torch.matmul(weight.to(x.dtype), x)
 
-    def _log_det(self, x: Tensor) -> Tensor:
+    def _precise_weight(self) -> Tensor:
         # Half precision has no LU, and a determinant in it would be noise.
-        log_det = torch.linalg.slogdet(self.weight.to(log_det_dtype(self.weight))).logabsdet
-        return (x.shape[2] * log_det).expand(x.shape[0])
+        return self.weight.to(log_det_dtype(self.weight))
 
-    def _inverse_weight(self) -> Tensor:
-        """``W⁻¹``; computed afresh while gradients flow, else kept beside the weight it was computed from.
+    def _solution(self) -> tuple[Tensor, Tensor]:
+        """``W⁻¹`` and ``log |det W|``; afresh while gradients flow, else kept beside their own weight.
 
-        Comparing values, not version counters, is what makes the kept inverse unable to go stale: whatever
-        wrote the weight (an optimiser, ``load_state_dict``, ``.data``, a move to another device), a different
-        weight is seen. Threads may share the module: the pair is read and replaced as one, and computed from
-        a copy that none writes.
+        Comparing values, not version counters, is what makes what is kept unable to go stale: whatever wrote
+        the weight (an optimiser, ``load_state_dict``, ``.data``, a move to another device), a different
+        weight is seen. Threads may share the module: all three are read and replaced as one, and computed
+        from a copy that none writes.
         """
-        weight = self.weight.to(log_det_dtype(self.weight))
+        weight = self._precise_weight()
         if torch.is_grad_enabled() and self.weight.requires_grad:
-            return torch.linalg.inv(weight)
+            return torch.linalg.inv(weight), _log_abs_det(weight)
         solved = self._solved
         if solved is None or not _same(solved[0], weight):
             with torch.inference_mode(False):  # what inference mode makes could never meet a gradient again
                 kept = weight.detach().clone()
-                self._solved = solved = kept, torch.linalg.inv(kept)
-        return solved[1]
+                self._solved = solved = kept, torch.linalg.inv(kept), _log_abs_det(kept)
+        return solved[1:]
+
+
+def _log_abs_det(weight: Tensor) -> Tensor:
+    return torch.linalg.slogdet(weight).logabsdet
+
+
+def _per_clip(log_abs_det: Tensor, x: Tensor) -> Tensor:
+    """``S · log |det W|`` for every clip: ``[B]``."""
+    return (x.shape[2] * log_abs_det).expand(x.shape[0])
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
