@@ -9,8 +9,8 @@ Letters: T samples, M mel bands, L mel frames.
 import json
 import math
 import statistics
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -30,6 +30,7 @@ Vocode = Callable[[Tensor, int], Tensor]  # mel [M, L] and seed → audio [L · 
 Scores = dict[str, float]
 GRIFFIN_LIM = "Griffin-Lim"
 NLL = "nll"
+ITERATIONS = 60  # of Griffin-Lim
 JUDGES = ("auraloss", "librosa", "pesq", "pystoi", "torch", "torchcrepe")
 
 
@@ -43,13 +44,15 @@ def evaluate(
     metrics: Iterable[str] | None = None,
     baseline: bool = True,
     nll: Callable[[Tensor, Tensor], float] | None = None,
+    settings: Mapping[str, object] | None = None,
     progress: bool = True,
 ) -> "Report":
     """Measure a vocoder on recordings.
 
     `vocode(mel [M, L], seed)` returns audio `[L · hop]`, and is called with the same seed for every clip;
     `metrics` names those to compute (all of `METRICS` by default); `baseline` adds a row for Griffin-Lim;
-    `nll(audio [T], mel [M, L])` is the negative log-likelihood of the recording, in nats per sample. The
+    `nll(audio [T], mel [M, L])` is the negative log-likelihood of the recording, in nats per sample;
+    `settings`, anything that JSON can hold, is written down in the report beside ours. The
     progress bar shows on a terminal only. Raises `InvalidInput` where there is no clip, `InvalidAudio` for a
     clip that cannot be read or is too short for a mel.
     """
@@ -67,10 +70,11 @@ def evaluate(
         if nll is not None:
             scores[name][NLL] = float(nll(recording, mel))
         done.append(Clip(path.name, len(recording) / spec.sample_rate, scores))
-    return Report(spec, seed, tuple(done))
+    ours = {"griffin_lim_iterations": ITERATIONS} if baseline else {}
+    return Report(spec, seed, tuple(done), {**ours, **(settings or {})})
 
 
-def griffin_lim(mel: Tensor, seed: int, spec: MelSpec, iterations: int = 60) -> Tensor:
+def griffin_lim(mel: Tensor, seed: int, spec: MelSpec, iterations: int = ITERATIONS) -> Tensor:
     """Audio `[L · hop]` from a log-mel `[M, L]` without a model.
 
     Griffin and Lim (1984), as Perraudin et al. (2013) made it faster, by librosa: non-negative least squares
@@ -135,6 +139,7 @@ class Report:
     spec: MelSpec
     seed: int
     clips: tuple[Clip, ...]
+    settings: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def systems(self) -> list[str]:
@@ -156,6 +161,7 @@ class Report:
         everything = {
             "spec": self.spec.to_dict(),
             "seed": self.seed,
+            "settings": dict(self.settings),
             "seconds": sum(clip.seconds for clip in self.clips),
             "systems": systems,
             "clips": [asdict(clip) for clip in self.clips],

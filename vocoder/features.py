@@ -14,9 +14,11 @@ k=2, n=3                                       └─── audio[2·hop:5·hop]
 ```
 
 A clip of T samples has 1 + T // hop frames. Frame k stands for the hop samples that begin at its centre, so n
-frames are n·hop samples, exactly. A training segment is cut from the clip and from the mel of the *whole*
-clip: the mel of a cut clip would show the mirror at its edges, and a vocoder taught on it would learn the
-mirror. Nothing else in the package may cut.
+frames are n·hop samples, exactly. A training segment pairs audio with frames of the mel of the *whole* clip,
+as `MelSpec.segment`
+says: the mel of a cut clip would show the mirror at its edges, and a vocoder taught on it would learn the
+mirror. Training cuts with a margin of n_fft/2 on both sides and drops the margin's frames, which comes to the
+same.
 
 Letters: B batch, T samples, M mel bands, L mel frames, F frequency bins.
 """

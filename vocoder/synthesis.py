@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vocoder import checkpoint, voices
+from vocoder.device import choose_device
 from vocoder.errors import InvalidAudio, InvalidInput, InvalidMel, SynthesisError
 from vocoder.features import MelSpec
 from vocoder.models.envelope import NOISE_FLOOR
@@ -51,7 +52,7 @@ class Vocoder:
         `UnknownVoice`, `CheckpointError` for a file that is damaged or foreign, and `InvalidInput` for a
         device that cannot be had.
         """
-        chosen = _device(device)  # before the work of loading
+        chosen = choose_device(device)  # before the work of loading
         model, header = checkpoint.load(voices.find(voice))
         return cls(model.requires_grad_(False).to(chosen), header)
 
@@ -141,20 +142,6 @@ class Vocoder:
         if not common:
             raise InvalidAudio(f"audio has {len(audio)} samples, expected at least {self.spec.hop_length}")
         return self._here(audio[None, : common * self.spec.hop_length]), self._here(mel[None, :, :common])
-
-
-def _device(name: str | None) -> torch.device:
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except (RuntimeError, TypeError) as error:
-        raise InvalidInput(f"device (={name!r}) must be 'cpu', 'cuda' or 'cuda:N'") from error
-    if device.type not in ("cpu", "cuda"):
-        raise InvalidInput(f"device (={name!r}) must be 'cpu', 'cuda' or 'cuda:N'; the model needs float64")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InvalidInput(f"device (={name!r}) is not there; {torch.cuda.device_count()} GPUs can be used")
-    return device
 
 
 def _as_tensor(mel: Mel) -> Tensor:

@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=TRIALS, default=list(TRIALS))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    done = {line["name"] for line in _results()}
+    done = {line["name"] for line in _results() if line["minutes"] == arguments.minutes}
     for name in (name for name in arguments.only if name not in done):
         line = trial(name, TRIALS[name], arguments.data, arguments.minutes, arguments.clips)
         with (HERE / "results.jsonl").open("a") as results:

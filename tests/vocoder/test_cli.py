@@ -241,8 +241,10 @@ def test_evaluate_writes_json_and_tables(
     """Voice and baseline, the metrics asked for and the likelihood; progress stays off standard output."""
     pytest.importorskip("librosa", reason="needs the eval extra")
     asked = ["evaluate", "--data", str(Path(recording).parent), "--metrics", "mcd", "--limit", "1", *TINY]
-    assert main([*asked, "--json", "-", "--markdown", str(tmp_path / "table.md")]) == 0
-    systems = json.loads(capsys.readouterr().out)["systems"]
+    assert main([*asked, "--markdown", str(tmp_path / "table.md"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    systems = report["systems"]
+    assert report["settings"].keys() == {"voice", "weights", "temperature", "device", "griffin_lim_iterations"}
     assert [*systems] == ["waveglow-tiny", "Griffin-Lim"]
     assert systems["waveglow-tiny"].keys() == {"mcd", "nll"}
     samples = audio.at_level(audio.load(recording, 22050))

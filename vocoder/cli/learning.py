@@ -1,6 +1,7 @@
 """Commands that take recordings: `train` makes a voice of them, `evaluate` measures one on them."""
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,7 +52,9 @@ def _add_evaluate(commands: options.Commands) -> None:
     options.add_noise(parser)
     options.add_voice(parser)
     options.add_device(parser)
-    parser.add_argument("--json", metavar="OUT", help="write JSON there, - for standard output")
+    parser.add_argument(
+        "--json", nargs="?", const="-", metavar="OUT", help="write JSON there, or to standard output"
+    )
     parser.add_argument("--markdown", metavar="OUT", help="write tables there; the default, to -")
     parser.set_defaults(run=evaluate)
 
@@ -62,6 +65,9 @@ def train(asked: argparse.Namespace) -> None:
         from vocoder import voices
         from vocoder.training.recipes import RECIPES
         from vocoder.training.run import train as run
+    for name in ("steps", "minutes", "processes"):
+        if (value := getattr(asked, name)) is not None and not value > 0:
+            raise InvalidInput(f"--{name} (={value}) must be greater than 0")
     if asked.recipe not in RECIPES:
         raise InvalidConfig(f"no recipe is called {asked.recipe!r}; there are {', '.join(RECIPES)}")
     run(
@@ -101,14 +107,22 @@ def _report(asked: argparse.Namespace) -> "Report":
         seed=asked.seed,
         metrics=asked.metrics,
         nll=lambda audio, _: _nll(voice, audio, asked.seed),
+        settings={
+            "voice": voice.name,
+            "weights": voice.header.weights,
+            "temperature": voice.header.temperature if asked.temperature is None else asked.temperature,
+            "device": str(voice.device),
+        },
     )
 
 
 def _nll(voice: "Vocoder", audio: "Tensor", seed: int) -> float:
-    """The one that training validates by: at its level, the mel that of the recording at that level."""
+    """What training validates by, for one clip: at its level, and the mel that of the recording at it."""
     from vocoder.audio import at_level
     from vocoder.features import LogMel
 
+    if not audio.any():
+        return math.nan  # silence has no level, and no other metric either
     scaled = at_level(audio)
     return -voice.score(scaled, LogMel(voice.spec)(scaled[None])[0], seed=seed)
 

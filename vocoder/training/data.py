@@ -5,6 +5,7 @@ Shape letters: B batch, T samples, M mel bands, L mel frames.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vocoder import audio as shore
-from vocoder.errors import InvalidConfig, InvalidInput
+from vocoder.errors import InvalidAudio, InvalidConfig, InvalidInput
 from vocoder.features import LogMel, MelSpec
+
+log = logging.getLogger(__name__)
 
 SILENT = 1e-3
 """A clip whose RMS stays below −60 dBFS holds no speech, and would dominate a likelihood."""
@@ -47,7 +50,9 @@ class Recordings:
             _pcm16(path, spec.sample_rate)
             for path in tqdm(list(paths), "reading", unit="clip", disable=quiet or None)
         )
-        self.clips = [clip for clip in decoded if len(clip) >= shortest and _rms(clip) >= SILENT]
+        self.clips = [
+            clip for clip in decoded if clip is not None and len(clip) >= shortest and _rms(clip) >= SILENT
+        ]
         if not self.clips:
             raise InvalidInput(f"data has no clip of at least {shortest} samples that is not silent")
         lengths = np.array([len(clip) for clip in self.clips], dtype=np.float64)
@@ -122,8 +127,13 @@ def _gain(segment: np.ndarray, decibels: float) -> np.ndarray:
     return segment * np.float32(min(10 ** (decibels / 20), 0.99 / peak))
 
 
-def _pcm16(path: Path, sample_rate: int) -> np.ndarray:
-    return (shore.load(path, sample_rate).clamp(-1, 1) * 32767).round().to(torch.int16).numpy()
+def _pcm16(path: Path, sample_rate: int) -> np.ndarray | None:
+    try:
+        samples = shore.load(path, sample_rate)
+    except InvalidAudio as error:
+        log.warning("left out: %s", error)  # one broken file among thousands should not end the run
+        return None
+    return (samples.clamp(-1, 1) * 32767).round().to(torch.int16).numpy()
 
 
 def _rms(clip: np.ndarray) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,21 +25,20 @@ class Report:
 
         self.spec, self.log = spec, out / "log.jsonl"
         self.board = SummaryWriter(str(out / "tensorboard"), purge_step=done)
-        self.latest: dict[str, float] = {}  # a term that is not computed in every step keeps its last value
         self.bar = tqdm(total=steps, initial=done, unit="step", dynamic_ncols=True, disable=None)
 
     def step(self, step: int, terms: dict[str, float], seconds_per_second: float) -> None:
         for name, value in terms.items():
             self.board.add_scalar(f"train/{name}", value, step)
         self.board.add_scalar("train/audio_seconds_per_second", seconds_per_second, step)
-        self.latest.update(terms)
-        shown = {name: f"{value:.3f}" for name, value in self.latest.items()}
+        shown = {name: f"{value:.3f}" for name, value in terms.items()}
         self.bar.set_postfix({**shown, "audio s/s": f"{seconds_per_second:.1f}"}, refresh=False)
         self.bar.update(step - self.bar.n)
 
     def validation(self, step: int, line: dict[str, float]) -> None:
         for name, value in line.items():
             self.board.add_scalar(f"val/{name}", value, step)
+        self.say(f"step {step}: validation NLL {line['nll']:.3f} nats per sample")
         with self.log.open("a", encoding="utf-8") as log:
             log.write(json.dumps({"step": step, **line}) + "\n")
 
@@ -48,6 +48,10 @@ class Report:
             self.board.add_audio(name, audio.clamp(-1, 1), step, sample_rate=self.spec.sample_rate)
         mels = LogMel(self.spec)(torch.stack([truth, sample]))
         self.board.add_figure("mel: recording above, sample below", mel_figure(mels), step)
+
+    def say(self, line: str) -> None:
+        """One line on standard error, above the bar if there is one."""
+        self.bar.write(line, file=sys.stderr)
 
     def close(self) -> None:
         self.bar.close()

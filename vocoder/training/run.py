@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +21,17 @@ from torch.optim.swa_utils import AveragedModel
 
 from vocoder import checkpoint
 from vocoder.clips import find_clips
+from vocoder.device import choose_device
 from vocoder.errors import InvalidConfig
 from vocoder.models.waveglow import WaveGlow
 from vocoder.training.data import Batches, Recordings, shortest_clip
 from vocoder.training.objective import Objective
 from vocoder.training.recipes import Recipe
 from vocoder.training.report import Report
-from vocoder.training.state import load_state, save_state
+from vocoder.training.state import describe, load_state, save_state
 from vocoder.training.validation import Validation
+
+TORCHRUN = "TORCHELASTIC_RUN_ID"  # torchrun sets it in the processes that it starts
 
 
 def train(
@@ -54,28 +60,51 @@ def train(
     """
     if steps is not None:
         recipe = replace(recipe, steps=steps)
-    fabric = _fabric(device, processes)
+    fabric = _fabric(choose_device(device), processes)
     fabric.launch()
-    Run(fabric, recipe, data, out, warm_start).go(float("inf") if minutes is None else 60 * minutes)
+    run = Run(fabric, recipe, data, out, warm_start)
+    with _signals_stop(run):
+        run.go(float("inf") if minutes is None else 60 * minutes)
 
 
-def _fabric(device: str | None, processes: int | None) -> Fabric:
-    cuda = torch.cuda.is_available() if device is None else device.startswith("cuda")
-    devices = processes or (torch.cuda.device_count() if cuda else min(2, os.cpu_count() or 1))
-    if cuda:
-        torch.set_float32_matmul_precision("high")
-        return Fabric(
-            accelerator="cuda",
-            devices=devices,
-            precision="bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true",
-        )
-    torch.set_num_threads(1 if devices > 1 else torch.get_num_threads())
-    strategy = (
-        DDPStrategy(process_group_backend="gloo")
-        if devices > 1 or "TORCHELASTIC_RUN_ID" in os.environ
-        else "auto"
-    )
-    return Fabric(accelerator="cpu", devices=devices, strategy=strategy, precision="32-true")
+def _fabric(device: torch.device, processes: int | None) -> Fabric:
+    processes = processes or _default_processes(device)
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        one = [device.index] if device.index is not None else processes
+        return Fabric(accelerator="cuda", devices=one, precision="bf16-mixed" if native else "32-true")
+    if processes > 1:
+        torch.set_num_threads(1)
+    parallel = processes > 1 or TORCHRUN in os.environ
+    strategy = DDPStrategy(process_group_backend="gloo") if parallel else "auto"
+    return Fabric(accelerator="cpu", devices=processes, strategy=strategy)
+
+
+def _default_processes(device: torch.device) -> int:
+    if TORCHRUN in os.environ:
+        return int(os.environ["LOCAL_WORLD_SIZE"])
+    return torch.cuda.device_count() if device.type == "cuda" else min(2, os.cpu_count() or 1)
+
+
+@contextmanager
+def _signals_stop(run: Run) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the run after its step, its state saved; a second one ends it at once."""
+    caught: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        caught.append(number)
+        run.stopping = True
+        signal.signal(number, signal.default_int_handler)
+
+    signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, stop) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if caught:
+        raise KeyboardInterrupt
 
 
 class Run:
@@ -92,12 +121,12 @@ class Run:
             recordings, recipe.spec, recipe.cut, recipe.seed, fabric.global_rank, fabric.world_size
         )
         self.model = self._model(warm_start)
-        self.held_out = [] if quiet else self._held_out(data)
+        self.held_out = self._held_out(data)
         out.mkdir(parents=True, exist_ok=True)
         self.average = AveragedModel(self.model, multi_avg_fn=_ema(recipe.optimiser.ema)).to(fabric.device)
         self.optimiser = _adamw(self.model, recipe)
-        self.step, self.skipped, self.seconds = 0, 0, 0.0
-        self._resume()
+        self.step, self.skipped, self.seconds, self.stopping = 0, 0, 0.0, False
+        self._resume(fresh=warm_start is not None)
         self.objective, self.wrapped = fabric.setup(Objective(self.model, recipe.weights), self.optimiser)
 
     def go(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -109,7 +138,7 @@ class Run:
         )
         begun = clock()
         before = self.seconds
-        while self.step < self.recipe.steps and not self._agree(clock() - begun > seconds):
+        while self.step < self.recipe.steps and not self._agree(self.stopping or clock() - begun > seconds):
             started = time.monotonic()
             terms = self._train_step()
             self.step += 1
@@ -117,6 +146,7 @@ class Run:
             self._tell(terms, time.monotonic() - started)
         self.save()
         if self.report:
+            self.report.say(f"step {self.step}: wrote {self.out / 'voice.safetensors'}")
             self.report.close()
 
     def save(self) -> None:
@@ -147,7 +177,7 @@ class Run:
 
     def state(self) -> dict[str, Any]:
         return {
-            "recipe": self.recipe.name,
+            "recipe": describe(self.recipe),
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -168,13 +198,16 @@ class Run:
         return model.to(self.fabric.device)
 
     def _held_out(self, data: Sequence[Path]) -> list[np.ndarray]:
+        # In every process, though one alone validates: what cannot be read should end all of them alike.
         clips = _clips(data, "val")[: self.recipe.validation_clips]
         return Recordings(clips, self.recipe.spec, self.recipe.spec.n_fft, quiet=True).clips
 
-    def _resume(self) -> None:
+    def _resume(self, fresh: bool) -> None:
         if not (self.out / "state.pt").is_file():
             return
-        state = load_state(self.out / "state.pt", self.recipe.name)
+        if fresh:
+            raise InvalidConfig(f"out (= {self.out}) holds a run to resume, which a warm start would undo")
+        state = load_state(self.out / "state.pt", self.recipe)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from vocoder.errors import CheckpointError
+from vocoder.training.recipes import Recipe
+
+
+def describe(recipe: Recipe) -> str:
+    """Everything in a recipe that a resumed run must share: all of it but its length."""
+    return json.dumps({**asdict(recipe), "steps": None}, sort_keys=True)
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -18,14 +26,20 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     os.replace(partial, path)
 
 
-def load_state(path: Path, recipe: str) -> dict[str, Any]:
-    """Read a state of the recipe called ``recipe``; tensors and plain values only, no code is run."""
+def load_state(path: Path, recipe: Recipe) -> dict[str, Any]:
+    """Read a state of this very recipe, whatever its length; only tensors and plain values, never code."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        made_by = json.loads(state["recipe"])
     except Exception as error:  # torch raises a different class for each kind of damage
         raise CheckpointError(
             f"{path.name} is not a readable training state: {type(error).__name__}"
         ) from error
-    if state.get("recipe") != recipe:
-        raise CheckpointError(f"{path.name} belongs to the recipe {state.get('recipe')!r}, not to {recipe!r}")
+    if made_by["name"] != recipe.name:
+        raise CheckpointError(
+            f"{path.name} belongs to the recipe {made_by['name']!r}, not to {recipe.name!r}"
+        )
+    asked = json.loads(describe(recipe))
+    if changed := [name for name, value in asked.items() if made_by.get(name) != value]:
+        raise CheckpointError(f"{path.name} was made when the recipe had other {', '.join(changed)}")
     return state

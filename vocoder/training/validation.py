@@ -13,6 +13,7 @@ from vocoder.audio import at_level
 from vocoder.features import LogMel
 from vocoder.models.envelope import NOISE_FLOOR
 from vocoder.models.waveglow import WaveGlow
+from vocoder.noise import noise
 
 
 class Validation:
@@ -33,11 +34,9 @@ class Validation:
     def __call__(self, model: WaveGlow) -> float:
         device = next(model.parameters()).device
         total = torch.zeros((), dtype=torch.float64)
-        for index, (audio, mel) in enumerate(self.pairs):
-            noise = torch.from_numpy(
-                np.random.default_rng([0, index]).standard_normal(audio.shape, dtype=np.float32)
-            )
-            log_prob = model.log_prob((audio + NOISE_FLOOR * noise).to(device), mel.to(device))
+        for audio, mel in self.pairs:
+            noisy = audio + NOISE_FLOOR * noise(0, 0, audio.shape[1])
+            log_prob = model.log_prob(noisy.to(device), mel.to(device))
             total -= log_prob.sum().double().cpu()
         return float(total) / sum(audio.numel() for audio, _ in self.pairs)
 
@@ -45,9 +44,9 @@ class Validation:
     def sample(self, model: WaveGlow, temperature: float) -> tuple[Tensor, Tensor]:
         """The first clip ``[T]`` and what the model makes of its mel ``[T]``."""
         audio, mel = self.pairs[0]
-        noise = torch.from_numpy(np.random.default_rng(0).standard_normal(audio.shape, dtype=np.float32))
+        z = temperature * noise(0, 0, audio.shape[1])[None]
         device = next(model.parameters()).device
-        sample, _ = model.inverse(temperature * noise.to(device), mel.to(device))
+        sample, _ = model.inverse(z.to(device), mel.to(device))
         return audio[0], sample[0].cpu()
 
     def _pair(self, clip: Tensor, hop: int) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,13 @@
 """A run trains, resumes bit for bit, survives a bad step, and publishes a checkpoint that loads."""
 
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,11 +21,11 @@ from lightning_fabric import Fabric
 
 from vocoder import audio as shore
 from vocoder import checkpoint
-from vocoder.errors import CheckpointError, InvalidConfig
+from vocoder.errors import CheckpointError, InvalidConfig, InvalidInput
 from vocoder.training.data import Cut
 from vocoder.training.objective import Objective, Weights
 from vocoder.training.recipes import Optimiser, Recipe, small
-from vocoder.training.run import Run
+from vocoder.training.run import Run, train
 
 SHAPE = small(flows=2, channels=16, cond_channels=16, cond_layers=1)
 RECIPE = Recipe(
@@ -129,14 +134,57 @@ def test_warm_start_takes_the_weights_and_refuses_another_shape(folder: Path, tm
         run(folder, tmp_path / "third", other, voice)
 
 
+def test_warm_start_never_meets_a_run_to_resume(folder: Path, tmp_path: Path) -> None:
+    """A folder that holds a run is not warm-started over: one of the two would be ignored."""
+    run(folder, tmp_path, replace(RECIPE, steps=1)).go(float("inf"))
+    with pytest.raises(InvalidConfig, match="holds a run to resume"):
+        run(folder, tmp_path, RECIPE, tmp_path / "voice.safetensors")
+
+
 def test_state_of_another_recipe_or_a_damaged_one_is_refused(folder: Path, tmp_path: Path) -> None:
-    """A state belongs to its recipe, and damage is named instead of trained on."""
-    run(folder, tmp_path).go(float("inf"))
+    """A state belongs to its recipe as it was, and damage is named instead of trained on."""
+    run(folder, tmp_path, replace(RECIPE, steps=1)).go(float("inf"))
     with pytest.raises(CheckpointError, match="belongs to the recipe"):
         run(folder, tmp_path, replace(RECIPE, name="another"))
+    with pytest.raises(CheckpointError, match="had other cut, weights"):
+        run(folder, tmp_path, replace(RECIPE, cut=Cut(batch=2, frames=12), weights=Weights()))
     (tmp_path / "state.pt").write_bytes((tmp_path / "state.pt").read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="not a readable training state"):
         run(folder, tmp_path)
+
+
+def test_a_broken_file_is_left_out(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One file that is no audio is named in the log, and the others are trained on."""
+    shutil.copytree(folder, tmp_path / "speech")
+    (tmp_path / "speech" / "0.wav").write_text("no audio")
+    assert len(run(tmp_path / "speech", tmp_path / "out").batches.recordings.clips) == 3
+    assert "left out" in caplog.text
+    assert "0.wav" in caplog.text
+
+
+@pytest.mark.parametrize("device", ["banana", "mps", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(folder: Path, tmp_path: Path, device: str) -> None:
+    """Training never falls back silently to another device."""
+    with pytest.raises(InvalidInput, match="device"):
+        train(RECIPE, [folder], tmp_path, device=device)
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_saves_and_ends(folder: Path, tmp_path: Path) -> None:
+    """A signal ends the run after its step: the state is there, the caller is told, the handler is as before."""
+
+    def interrupt() -> None:
+        while not (tmp_path / "tensorboard").exists():  # the run has begun
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before, sender = signal.getsignal(signal.SIGINT), threading.Thread(target=interrupt)
+    sender.start()
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(RECIPE, steps=10**6), [folder], tmp_path, processes=1, device="cpu")
+    sender.join()
+    assert signal.getsignal(signal.SIGINT) is before
+    assert run(folder, tmp_path).step > 0
 
 
 PROGRAM = """
@@ -148,29 +196,31 @@ sys.path.insert(0, sys.argv[4])
 from tests.vocoder.training.test_run import RECIPE
 from vocoder.training.run import train
 torch.set_num_threads(1)  # another number rounds otherwise, which quiet bins of the spectral distance magnify
-recipe, folder, out = replace(RECIPE, steps=1), Path(sys.argv[1]), Path(sys.argv[2])
-train(recipe, [folder], out, processes=int(sys.argv[3]), device="cpu")
+recipe, folder, out = replace(RECIPE, steps=1), Path(sys.argv[2]), Path(sys.argv[3])
+train(recipe, [folder], out, processes=int(sys.argv[1]) or None, device="cpu")
 """
 
 
-@pytest.mark.timeout(180)
+LAUNCHERS = {
+    "one process": [sys.executable, "{program}", "1"],
+    "two processes": [sys.executable, "{program}", "2"],
+    "torchrun": [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "{program}", "0"],
+}
+
+
+@pytest.mark.timeout(280)
 def test_two_processes_take_the_step_of_one(folder: Path, tmp_path: Path) -> None:
     """Adam's first moment, which keeps the gradient, is the same for two real processes as for one."""
     (tmp_path / "program.py").write_text(PROGRAM)
-    root = str(Path(__file__).parents[3])
+    root = Path(__file__).parents[3]
     moments = {}
-    for processes in ("1", "2"):
-        command = [
-            sys.executable,
-            str(tmp_path / "program.py"),
-            str(folder),
-            str(tmp_path / processes),
-            processes,
-            root,
-        ]
+    for name, launcher in LAUNCHERS.items():
+        command = [part.format(program=tmp_path / "program.py") for part in launcher]
+        command += [str(folder), str(tmp_path / name), str(root)]
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=150, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
-        state = torch.load(tmp_path / processes / "state.pt", weights_only=True)
-        moments[processes] = [entry["exp_avg"] for entry in state["optimiser"]["state"].values()]
-    assert sum(float(moment.abs().sum()) for moment in moments["1"]) > 0
-    torch.testing.assert_close(moments["2"], moments["1"], rtol=1e-3, atol=1e-6)
+        state = torch.load(tmp_path / name / "state.pt", weights_only=True)
+        moments[name] = [entry["exp_avg"] for entry in state["optimiser"]["state"].values()]
+    assert sum(float(moment.abs().sum()) for moment in moments["one process"]) > 0
+    for name in ("two processes", "torchrun"):
+        torch.testing.assert_close(moments[name], moments["one process"], rtol=1e-3, atol=1e-6)
