@@ -244,7 +244,8 @@ def test_evaluate_writes_json_and_tables(
     assert main([*asked, "--markdown", str(tmp_path / "table.md"), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     systems = report["systems"]
-    assert report["settings"].keys() == {"voice", "weights", "temperature", "device", "griffin_lim_iterations"}
+    told = {"voice", "weights", "temperature", "device", "griffin_lim_iterations"}
+    assert report["settings"].keys() == told
     assert [*systems] == ["waveglow-tiny", "Griffin-Lim"]
     assert systems["waveglow-tiny"].keys() == {"mcd", "nll"}
     samples = audio.at_level(audio.load(recording, 22050))

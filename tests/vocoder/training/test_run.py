@@ -171,7 +171,7 @@ def test_a_device_that_is_not_there_is_refused(folder: Path, tmp_path: Path, dev
 
 
 def test_ctrl_c_saves_and_ends(folder: Path, tmp_path: Path) -> None:
-    """A signal ends the run after its step: the state is there, the caller is told, the handler is as before."""
+    """A signal ends the run after its step: its state is there, the caller told, the handler as before."""
 
     def interrupt() -> None:
         while not (tmp_path / "tensorboard").exists():  # the run has begun
