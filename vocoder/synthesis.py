@@ -4,7 +4,7 @@ Letters: B batch, T samples, M mel bands, L mel frames.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from vocoder.features import MelSpec
 from vocoder.models.envelope import NOISE_FLOOR
 from vocoder.models.waveglow import WaveGlow
 from vocoder.noise import noise, whole
+from vocoder.streaming import render_in_chunks
 
 __all__ = ["Mel", "Vocoder"]
 
@@ -84,10 +85,36 @@ class Vocoder:
         batch = mel if mel.ndim == 3 else mel[None]
         scale, seeds = self._temperature(temperature), _seeds(seed, len(batch))
         z = scale * torch.stack([noise(each, 0, self.spec.samples(batch.shape[2])) for each in seeds])
-        with torch.inference_mode():
-            audio = self.model.inverse(self._here(z), self._here(batch))[0].cpu()
-        _require_finite(audio)
-        return audio.reshape(*mel.shape[:-2], -1).clone()
+        return self._render(z, batch).reshape(*mel.shape[:-2], -1)
+
+    def stream(
+        self,
+        mel: Mel | Iterable[Mel],
+        *,
+        seed: int = 0,
+        temperature: float | None = None,
+        chunk_frames: int = 1024,
+    ) -> Iterator[Tensor]:
+        """Speak a log-mel `[M, L]`, or pieces of one as they come, chunk by chunk: audio `[T]` each time.
+
+        Together the chunks are what a call makes of the whole mel, but for the rounding of single precision;
+        memory does not grow with L. The first chunk is short, for the sake of whoever listens; later ones
+        double up to `chunk_frames`. A chunk needs `model.halo` frames behind it, or the end of the mel.
+
+        Raises what a call raises: at once for the arguments, for a piece when it is reached.
+        """
+        scale, start = self._temperature(temperature), whole("seed", seed)
+        if isinstance(chunk_frames, bool) or not isinstance(chunk_frames, int) or chunk_frames < 1:
+            raise InvalidInput(f"chunk_frames (={chunk_frames!r}) must be an integer >= 1")
+        hop = self.spec.hop_length
+
+        def render(part: Tensor, first: int) -> Tensor:
+            z = scale * noise(start, first * hop, part.shape[1] * hop)
+            return self._render(z[None], part[None])[0]
+
+        pieces = [mel] if isinstance(mel, (Tensor, np.ndarray)) else mel
+        checked = (self._piece(piece) for piece in pieces)
+        return render_in_chunks(render, checked, halo=self.model.halo, hop=hop, chunk=chunk_frames)
 
     def encode(self, audio: Tensor, mel: Mel) -> Tensor:
         """The latent z = flow(audio, mel) of `audio [T]`; `model.inverse` makes the audio of it again.
@@ -119,6 +146,19 @@ class Vocoder:
             raise InvalidAudio(f"audio has a likelihood of {score}; expected samples nominally within -1 … 1")
         return score
 
+    def _render(self, z: Tensor, mel: Tensor) -> Tensor:
+        with torch.inference_mode():
+            audio = self.model.inverse(self._here(z), self._here(mel))[0].cpu()
+        _require_finite(audio)
+        return audio.clone()
+
+    def _piece(self, mel: Mel) -> Tensor:
+        piece = _as_tensor(mel)
+        self.spec.check(piece)
+        if piece.ndim != 2:
+            raise InvalidMel(f"mel has shape {list(piece.shape)}, expected that of one clip, [bands, frames]")
+        return piece
+
     def _here(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, torch.float32)
 
@@ -130,10 +170,7 @@ class Vocoder:
 
     def _pair(self, audio: Tensor, mel: Mel) -> tuple[Tensor, Tensor]:
         """`[1, L · hop]` and `[1, M, L]`: both cut to the whole frames of the audio."""
-        mel = _as_tensor(mel)
-        self.spec.check(mel)
-        if mel.ndim != 2:
-            raise InvalidMel(f"mel has shape {list(mel.shape)}, expected that of one clip, [bands, frames]")
+        mel = self._piece(mel)
         _require_audio(audio)
         frames, common = mel.shape[1], len(audio) // self.spec.hop_length
         if len(audio) != self.spec.samples(frames) and frames != 1 + common:

@@ -54,8 +54,9 @@ def train(
         warm_start: a published checkpoint whose weights the run begins with.
         steps: length of the run, instead of the recipe's; more steps than before continue a finished run.
         minutes: stop (resumably) after so many minutes of this call.
-        processes: data-parallel processes; on a CPU by default two of one thread each, which train nearly
-            twice as fast as one of two threads. Under ``torchrun`` its own number counts.
+        processes: data-parallel processes; by default one for each GPU, and on a CPU one with all threads,
+            which `benchmarks/training_speed.py` measured ahead of several for the small voice. Under
+            ``torchrun`` its own number counts.
         device: ``cpu`` or ``cuda``; by default CUDA where there is one.
     """
     if steps is not None:
@@ -83,7 +84,7 @@ def _fabric(device: torch.device, processes: int | None) -> Fabric:
 def _default_processes(device: torch.device) -> int:
     if TORCHRUN in os.environ:
         return int(os.environ["LOCAL_WORLD_SIZE"])
-    return torch.cuda.device_count() if device.type == "cuda" else min(2, os.cpu_count() or 1)
+    return torch.cuda.device_count() if device.type == "cuda" else 1
 
 
 @contextmanager
