@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import vocoder
+from vocoder.voices import list_voices
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -94,6 +95,15 @@ def test_no_host_and_no_machine_in_the_tree() -> None:
     texts = {path.relative_to(ROOT): path.read_bytes().decode(errors="ignore") for path in files}
     hits = {path: HOST_OR_MACHINE.search(text) for path, text in texts.items()}
     assert [f"{path}: {hit[0]}" for path, hit in hits.items() if hit] == []
+
+
+def test_the_wheel_holds_every_voice() -> None:
+    """The manifest, and the weights and card of every voice in it, go into the wheel, and nothing else."""
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    mapped = build["targets"]["wheel"]["force-include"]
+    names = {"manifest.json"} | {n for v in list_voices() for n in (v.file, v.card)}
+    assert mapped == {f"checkpoints/{name}": f"vocoder/_voices/{name}" for name in names}
+    assert all((ROOT / path).is_file() for path in mapped)
 
 
 def test_a_file_is_one_idea() -> None:
