@@ -40,8 +40,7 @@ class LappedFront(nn.Module):
     above their upper edge.
 
     With ``back_in_time``, ``z = Qᵀ D(mel)⁻¹ Q x``: a whitening filter that changes from block to block, whose
-    output is a signal again. Voiced speech comes out of it as the pulses of the glottis, and harmonics that
-    no band resolves are a matter of their regularity.
+    output is a signal again.
 
     Args:
         spec: of the mel.

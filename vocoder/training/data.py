@@ -57,7 +57,6 @@ class Recordings:
             raise InvalidInput(f"data has no clip of at least {shortest} samples that is not silent")
         lengths = np.array([len(clip) for clip in self.clips], dtype=np.float64)
         self.weights = lengths / lengths.sum()
-        self.seconds = float(lengths.sum()) / spec.sample_rate
 
 
 class Batches:
