@@ -33,7 +33,7 @@ check-wheel: $(VENV)/.all  ## build the wheel, install it in an empty environmen
 
 constraints: pyproject.toml | $(VENV)/pyvenv.cfg  ## resolve every version anew into constraints.txt
 	rm -rf build/resolve && $(VENV)/bin/python -m venv build/resolve
-	build/resolve/bin/python -m pip install --quiet --editable '.[server,train,eval,dev]'
+	build/resolve/bin/python -m pip install --quiet --editable '.[server,train,eval,flows,dev]'
 	build/resolve/bin/python -m pip freeze --exclude-editable --exclude setuptools --exclude wheel \
 		| sed -E 's/\+[A-Za-z0-9.]+$$//' > constraints.txt
 	rm -rf build/resolve
@@ -54,5 +54,5 @@ $(VENV)/.serve: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	@touch $@
 
 $(VENV)/.all: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
-	$(PIP) --editable '.[server,train,eval,dev]'
+	$(PIP) --editable '.[server,train,eval,flows,dev]'
 	@touch $@ $(VENV)/.serve

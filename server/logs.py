@@ -2,10 +2,13 @@
 
 import json
 import logging
+import warnings
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["JsonLines", "config"]
+from vocoder.errors import MelWarning
+
+__all__ = ["JsonLines", "capture_warnings", "config"]
 
 
 class JsonLines(logging.Formatter):
@@ -33,3 +36,12 @@ def config(level: str) -> dict[str, Any]:
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
         "root": {"handlers": ["stderr"], "level": level.upper()},
     }
+
+
+def capture_warnings() -> None:
+    """Log what Python warns of, and every mel that looks like another convention; for a whole process.
+
+    Whatever `-W` says, such a mel is spoken: a doubt fails no request.
+    """
+    logging.captureWarnings(True)
+    warnings.filterwarnings("always", category=MelWarning)

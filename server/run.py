@@ -10,6 +10,7 @@ import uvicorn
 
 from server.app import create_app
 from server.engine import Engine
+from server.logs import capture_warnings
 from server.logs import config as log_config
 from server.settings import Settings, strangers
 
@@ -62,6 +63,7 @@ def serve(settings: Settings | None = None) -> None:
         timeout_graceful_shutdown=math.ceil(settings.drain_seconds) + 1,
         timeout_notify=1,
     )
+    capture_warnings()
     for name in strangers(os.environ):
         log.warning("%s is set but is no setting of the service", name)
     engine: Engine = app.state.engine

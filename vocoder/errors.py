@@ -13,7 +13,7 @@ VocoderError                          .code
 
 A message names the argument, what came, and the rule. `code` is for machines and never changes its meaning;
 catch by class, report by code, and read neither out of the message. Broken invariants of our own are
-`AssertionError`s, not members of the tree.
+`AssertionError`s, not members of the tree. `MelWarning` is no error: what it tells of is done all the same.
 """
 
 from typing import ClassVar
@@ -24,6 +24,7 @@ __all__ = [
     "InvalidConfig",
     "InvalidInput",
     "InvalidMel",
+    "MelWarning",
     "SynthesisError",
     "UnknownVoice",
     "VocoderError",
@@ -83,3 +84,7 @@ class SynthesisError(VocoderError, RuntimeError):
     """The model produced a sample that is not finite."""
 
     code: ClassVar[str] = "synthesis_error"
+
+
+class MelWarning(UserWarning):
+    """A mel that can be of the expected spec, and looks as if it were of another convention."""

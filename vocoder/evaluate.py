@@ -23,6 +23,7 @@ from vocoder import audio
 from vocoder.errors import InvalidAudio, InvalidInput
 from vocoder.features import LogMel, MelSpec
 from vocoder.metrics import Reference, library, select
+from vocoder.tones import tone_excess
 
 __all__ = ["Clip", "Report", "Summary", "evaluate", "griffin_lim", "mel_error"]
 
@@ -30,6 +31,7 @@ Vocode = Callable[[Tensor, int], Tensor]  # mel [M, L] and seed → audio [L · 
 Scores = dict[str, float]
 GRIFFIN_LIM = "Griffin-Lim"
 NLL = "nll"
+TONES = "tones"
 ITERATIONS = 60  # of Griffin-Lim
 JUDGES = ("auraloss", "librosa", "pesq", "pystoi", "torch", "torchcrepe")
 
@@ -44,6 +46,7 @@ def evaluate(
     metrics: Iterable[str] | None = None,
     baseline: bool = True,
     nll: Callable[[Tensor, Tensor], float] | None = None,
+    group: int | None = None,
     settings: Mapping[str, object] | None = None,
     progress: bool = True,
 ) -> "Report":
@@ -51,10 +54,11 @@ def evaluate(
 
     `vocode(mel [M, L], seed)` returns audio `[L · hop]`, and is called with the same seed for every clip;
     `metrics` names those to compute (all of `METRICS` by default); `baseline` adds a row for Griffin-Lim;
-    `nll(audio [T], mel [M, L])` is the negative log-likelihood of the recording, in nats per sample;
-    `settings`, anything that JSON can hold, is written down in the report beside ours. The
-    progress bar shows on a terminal only. Raises `InvalidInput` where there is no clip, `InvalidAudio` for a
-    clip that cannot be read or is too short for a mel.
+    `nll(audio [T], mel [M, L])` is the negative log-likelihood of the recording, in nats per sample; `group`
+    is the vocoder's G, and adds how far every system's tones at multiples of Fs / G stand out above the
+    recording's (`tone_excess`, in decibels); `settings`, anything that JSON can hold, is written down in the
+    report beside ours. The progress bar shows on a terminal only. Raises `InvalidInput` where there is no
+    clip, `InvalidAudio` for a clip that cannot be read or is too short for a mel.
     """
     names = [metric.name for metric in select(metrics)]
     if not (paths := list(clips)):
@@ -67,6 +71,9 @@ def evaluate(
         reference = Reference(recording, spec.sample_rate)
         heard = {system: _heard(make, mel, seed, spec, len(recording)) for system, make in systems.items()}
         scores = {system: reference.measure(sound, names) for system, sound in heard.items()}
+        if group is not None:
+            for system, sound in heard.items():
+                scores[system][TONES] = tone_excess(sound, recording, spec.sample_rate, group)
         if nll is not None:
             scores[name][NLL] = float(nll(recording, mel))
         done.append(Clip(path.name, len(recording) / spec.sample_rate, scores))
@@ -238,8 +245,8 @@ def _without_nan(value: object) -> object:
 
 
 def _title(column: str) -> str:
-    if column == NLL:
-        return "NLL (nats/sample) ↓"
+    if column in (NLL, TONES):
+        return "NLL (nats/sample) ↓" if column == NLL else "Tones (dB) ↓"
     (metric,) = select([column])
     return f"{metric.title} {'↑' if metric.higher_is_better else '↓'}"
 

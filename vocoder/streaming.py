@@ -18,32 +18,32 @@ from torch import Tensor
 
 __all__ = ["render_in_chunks"]
 
-FIRST = 32  # frames; later chunks double until they are as long as asked for
+FIRST = 32  # frames of the first chunk; later ones double until they are as long as asked for
 
 Render = Callable[[Tensor, int], Tensor]  # mel [M, L] and the number of its first frame → audio [L · hop]
 
 
 def render_in_chunks(
-    render: Render, pieces: Iterable[Tensor], *, halo: int, hop: int, chunk: int
+    render: Render, pieces: Iterable[Tensor], *, halo: int, hop: int, chunk: int, first: int = FIRST
 ) -> Iterator[Tensor]:
     """Audio `[T]` chunk by chunk, from pieces `[M, L]` of one mel, each as soon as its halo is there.
 
     Memory is that of one piece, one chunk and two halos, however long the mel is.
     """
-    window, first, done, size = torch.empty(0), 0, 0, min(FIRST, chunk)  # window starts at frame `first`
+    window, start, done, size = torch.empty(0), 0, 0, min(first, chunk)  # the window's first frame is `start`
 
     def speak(frames: int) -> Tensor:
-        low, high = max(done - halo, 0), min(done + frames + halo, first + window.shape[-1])
-        audio = render(window[:, low - first : high - first], low)
+        low, high = max(done - halo, 0), min(done + frames + halo, start + window.shape[-1])
+        audio = render(window[:, low - start : high - start], low)
         return audio[(done - low) * hop : (done - low + frames) * hop]
 
     for piece in pieces:
         window = torch.cat([window, piece], 1) if window.numel() else piece
-        while first + window.shape[-1] >= done + size + halo:
+        while start + window.shape[-1] >= done + size + halo:
             yield speak(size)
             done, size = done + size, min(2 * size, chunk)
             keep = max(done - halo, 0)
-            window, first = window[:, keep - first :], keep
-    while (left := first + window.shape[-1] - done) > 0:
+            window, start = window[:, keep - start :], keep
+    while (left := start + window.shape[-1] - done) > 0:
         yield speak(min(size, left))
         done, size = done + min(size, left), min(2 * size, chunk)

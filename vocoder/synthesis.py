@@ -3,32 +3,41 @@
 Letters: B batch, T samples, M mel bands, L mel frames.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
-from numbers import Real
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vocoder import checkpoint, voices
+from vocoder.arguments import (
+    Mel,
+    as_tensor,
+    at_least,
+    fitted,
+    number_within,
+    require_finite,
+    seeds_of,
+)
+from vocoder.denoise import Bias, Denoiser, bias_spectrum, strength_within
 from vocoder.device import choose_device
-from vocoder.errors import InvalidAudio, InvalidInput, InvalidMel, SynthesisError
-from vocoder.features import MelSpec
+from vocoder.errors import InvalidAudio, InvalidInput, InvalidMel
+from vocoder.features import MelSpec, warn_if_suspect
 from vocoder.models.envelope import NOISE_FLOOR
+from vocoder.models.likelihood import log_prob_by_frame
 from vocoder.models.waveglow import WaveGlow
 from vocoder.noise import noise, whole
-from vocoder.streaming import render_in_chunks
+from vocoder.padding import padded
+from vocoder.streaming import FIRST, render_in_chunks
 
 __all__ = ["Mel", "Vocoder"]
 
-Mel = Tensor | np.ndarray[Any, Any]
-
 
 class Vocoder:
-    """A voice on a device. It holds no state between calls and may be called from several threads at once.
+    """A voice on a device, which may be called from several threads at once.
+
+    It holds no state between calls but its denoiser, and that is a function of its weights.
 
     Attributes:
         model: the flow.
@@ -44,6 +53,7 @@ class Vocoder:
     def __init__(self, model: WaveGlow, header: checkpoint.Header) -> None:
         self.model, self.header = model, header
         self.device = next(model.parameters()).device
+        self._denoisers: dict[str, Denoiser] = {}
 
     @classmethod
     def load(cls, voice: str | Path = "default", *, device: str | None = None) -> "Vocoder":
@@ -60,7 +70,7 @@ class Vocoder:
     @property
     def spec(self) -> MelSpec:
         """What its mels must be."""
-        return self.header.mel
+        return self.model.spec
 
     @property
     def name(self) -> str:
@@ -68,24 +78,54 @@ class Vocoder:
         return self.header.name
 
     def __call__(
-        self, mel: Mel, *, seed: int | Sequence[int] = 0, temperature: float | None = None
+        self,
+        mel: Mel,
+        *,
+        seed: int | Sequence[int] = 0,
+        temperature: float | None = None,
+        denoise: float = 0.0,
     ) -> Tensor:
         """Speak a log-mel `[M, L]` or `[B, M, L]`: audio `[T]` or `[B, T]`, T = L · hop, float32 on the CPU.
 
         audio = flow⁻¹(temperature · noise, mel). The noise is a function of the seed and the position alone,
         so the same mel, seed and temperature give the same audio. `seed` is an integer in [0, 2⁶³), where
         clip b of a batch takes seed + b, or one integer for each clip. `temperature` within 0 … 2 scales the
-        noise; None is the voice's own.
+        noise; None is the voice's own. `denoise` within 0 … 1 is how much of the voice's tones (`denoiser`)
+        is taken off; with 0 they stay, and the audio is what the flow made.
 
-        Raises `InvalidMel` for a mel that is not of the voice's spec, `InvalidInput` for a seed or
-        temperature out of range, `SynthesisError` where a sample comes out that is not finite.
+        Raises `InvalidMel` for a mel that is not of the voice's spec, `InvalidInput` for a seed, temperature
+        or denoise out of range, `SynthesisError` where a sample comes out that is not finite.
         """
-        mel = _as_tensor(mel)
+        mel = as_tensor(mel)
         self.spec.check(mel)
-        batch = mel if mel.ndim == 3 else mel[None]
-        scale, seeds = self._temperature(temperature), _seeds(seed, len(batch))
-        z = scale * torch.stack([noise(each, 0, self.spec.samples(batch.shape[2])) for each in seeds])
-        return self._render(z, batch).reshape(*mel.shape[:-2], -1)
+        clips = list(mel if mel.ndim == 3 else mel[None])
+        audio = self.batch(clips, seed=seed, temperature=temperature, denoise=denoise)
+        return torch.stack(audio).reshape(*mel.shape[:-2], -1)
+
+    def batch(
+        self,
+        mels: Sequence[Mel],
+        *,
+        seed: int | Sequence[int] = 0,
+        temperature: float | None = None,
+        denoise: float = 0.0,
+    ) -> list[Tensor]:
+        """Speak log-mels `[M, L]` of any lengths in one pass of the model: audio `[T]` of each, T = L · hop.
+
+        A clip sounds in any company as it does alone, but for the rounding of single precision: the shorter
+        ones are padded with ln(floor), and no layer sees past a clip's end. The work, and the memory, are
+        those of as many clips as long as the longest. The arguments, and what is raised, are those of a call.
+        """
+        if not len(mels):
+            raise InvalidInput("mels is empty; expected at least one")
+        clips, strength = [self._clip(mel) for mel in mels], strength_within(denoise)
+        scale, seeds = self._temperature(temperature), seeds_of(seed, len(clips))
+        frames = [clip.shape[1] for clip in clips]
+        z = [noise(each, 0, self.spec.samples(n)) for each, n in zip(seeds, frames, strict=True)]
+        lengths = torch.tensor(frames) if len(set(frames)) > 1 else None
+        audio = self._render(scale * padded(z, 0.0), padded(clips, self.spec.log_floor), lengths)
+        own = [each[: self.spec.samples(n)] for each, n in zip(audio, frames, strict=True)]
+        return [self._denoised(each, strength) for each in own]
 
     def stream(
         self,
@@ -93,38 +133,70 @@ class Vocoder:
         *,
         seed: int = 0,
         temperature: float | None = None,
+        denoise: float = 0.0,
         chunk_frames: int = 1024,
+        first_frames: int = FIRST,
+        halo: int | None = None,
     ) -> Iterator[Tensor]:
         """Speak a log-mel `[M, L]`, or pieces of one as they come, chunk by chunk: audio `[T]` each time.
 
         Together the chunks are what a call makes of the whole mel, but for the rounding of single precision;
-        memory does not grow with L. The first chunk is short, for the sake of whoever listens; later ones
-        double up to `chunk_frames`. A chunk needs `model.halo` frames behind it, or the end of the mel.
+        memory does not grow with L. The first chunk has `first_frames`, few for the sake of whoever listens;
+        later ones double up to `chunk_frames`. A chunk needs `model.halo` frames behind it, or the end of the
+        mel; to `denoise` holds its last samples back, three quarters of a window, for the next chunk to begin
+        with. A smaller `halo` is faster and answers sooner, and no longer exact: the edges of a chunk sound
+        as if the mel began and ended so many frames away.
 
         Raises what a call raises: at once for the arguments, for a piece when it is reached.
         """
-        scale, start = self._temperature(temperature), whole("seed", seed)
-        if isinstance(chunk_frames, bool) or not isinstance(chunk_frames, int) or chunk_frames < 1:
-            raise InvalidInput(f"chunk_frames (={chunk_frames!r}) must be an integer >= 1")
+        scale, start, strength = self._temperature(temperature), whole("seed", seed), strength_within(denoise)
+        chunk, first = at_least("chunk_frames", chunk_frames, 1), at_least("first_frames", first_frames, 1)
+        reach = self.model.halo if halo is None else min(at_least("halo", halo, 0), self.model.halo)
         hop = self.spec.hop_length
 
-        def render(part: Tensor, first: int) -> Tensor:
-            z = scale * noise(start, first * hop, part.shape[1] * hop)
+        def render(part: Tensor, frame: int) -> Tensor:
+            z = scale * noise(start, frame * hop, part.shape[1] * hop)
             return self._render(z[None], part[None])[0]
 
         pieces = [mel] if isinstance(mel, (Tensor, np.ndarray)) else mel
-        checked = (self._piece(piece) for piece in pieces)
-        return render_in_chunks(render, checked, halo=self.model.halo, hop=hop, chunk=chunk_frames)
+        checked = (self._clip(piece) for piece in pieces)
+        chunks = render_in_chunks(render, checked, halo=reach, hop=hop, chunk=chunk, first=first)
+        return _all_finite(self.denoiser().stream(chunks, strength)) if strength else chunks
+
+    def denoiser(self, bias: Bias = "speech") -> Denoiser:
+        """What `denoise` takes this voice's tones off with; made when it is first asked for, and kept.
+
+        `bias` says what the voice is asked for its tones: ours, a flat mel at the level of ``speech``;
+        ``silence``; or what the ``published`` denoiser of WaveGlow does (`vocoder.denoise.bias_spectrum`).
+        """
+        if bias not in self._denoisers:  # two threads may both find none: they make the same one, one is kept
+            spec = self.spec
+            spectrum = bias_spectrum(
+                bias,
+                lambda mel: self._render(torch.zeros(1, spec.samples(mel.shape[1])), mel[None])[0],
+                bands=spec.n_mels,
+                hop=spec.hop_length,
+                margin=self.model.halo,
+                floor=spec.log_floor,
+            )
+            self._denoisers.setdefault(bias, Denoiser(spectrum))
+        return self._denoisers[bias]
 
     def encode(self, audio: Tensor, mel: Mel) -> Tensor:
         """The latent z = flow(audio, mel) of `audio [T]`; `model.inverse` makes the audio of it again.
 
-        Audio and mel are fitted as for `score`, and no noise is added. N(0, I) if audio and model agree.
+        Audio and mel are fitted as for `score`, whose errors these are, and no noise is added. N(0, I) if
+        audio and model agree.
+        """
+        return self._latent(*self._pair(audio, mel))[0]
+
+    def reconstruct(self, audio: Tensor, mel: Mel) -> Tensor:
+        """Audio → z → audio, `[T]` → `[L · hop]`: what single precision leaves of an exact inverse.
+
+        Audio and mel are fitted as for `score`. Raises what `encode` and a call raise.
         """
         samples, conditions = self._pair(audio, mel)
-        with torch.inference_mode():
-            z = self.model(samples, conditions)[0].cpu()
-        return z[0].clone()
+        return self._render(self._latent(samples, conditions), conditions)[0]
 
     def score(self, audio: Tensor, mel: Mel, *, seed: int = 0) -> float:
         """The exact log-likelihood ln p(audio | mel) of `audio [T]`, in nats per sample; higher is better.
@@ -139,78 +211,72 @@ class Vocoder:
         are not what they should be, or do not fit.
         """
         samples, conditions = self._pair(audio, mel)
-        dither = NOISE_FLOOR * noise(seed, 0, samples.shape[1])
         with torch.inference_mode():
-            score = float(self.model.log_prob(samples + self._here(dither), conditions)) / samples.shape[1]
-        if not math.isfinite(score):
-            raise InvalidAudio(f"audio has a likelihood of {score}; expected samples nominally within -1 … 1")
-        return score
+            score = self.model.log_prob(self._dithered(samples, seed), conditions).cpu() / samples.shape[1]
+        _require_likely("likelihood", score)
+        return float(score)
 
-    def _render(self, z: Tensor, mel: Tensor) -> Tensor:
+    def score_frames(self, audio: Tensor, mel: Mel, *, seed: int = 0) -> Tensor:
+        """The score frame by frame, `[L]`: nats per sample of each frame's samples; its mean is `score`.
+
+        The mean is exact; which frame a nat is counted in is a convention, and sharp to some frames only
+        (`vocoder.models.likelihood` says which, and why). Arguments and errors are those of `score`.
+        """
+        samples, conditions = self._pair(audio, mel)
         with torch.inference_mode():
-            audio = self.model.inverse(self._here(z), self._here(mel))[0].cpu()
-        _require_finite(audio)
+            nats = log_prob_by_frame(self.model, self._dithered(samples, seed), conditions)[0].cpu()
+        _require_likely("likelihood", nats)
+        return nats.clone() / self.spec.hop_length
+
+    def _denoised(self, audio: Tensor, strength: float) -> Tensor:
+        if strength:
+            audio = self.denoiser()(audio, strength)
+            require_finite(audio[None])  # a transform adds up what single precision may not hold
+        return audio
+
+    def _latent(self, samples: Tensor, conditions: Tensor) -> Tensor:
+        with torch.inference_mode():
+            z = self.model(samples, conditions)[0].cpu()
+        _require_likely("latent", z)
+        return z.clone()
+
+    def _dithered(self, samples: Tensor, seed: int) -> Tensor:
+        return samples + self._here(NOISE_FLOOR * noise(seed, 0, samples.shape[1]))
+
+    def _render(self, z: Tensor, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
+        lengths = None if lengths is None else lengths.to(self.device)
+        with torch.inference_mode():
+            audio = self.model.inverse(self._here(z), self._here(mel), lengths)[0].cpu()
+        require_finite(audio)
         return audio.clone()
 
-    def _piece(self, mel: Mel) -> Tensor:
-        piece = _as_tensor(mel)
+    def _clip(self, mel: Mel) -> Tensor:
+        piece = as_tensor(mel)
         self.spec.check(piece)
         if piece.ndim != 2:
             raise InvalidMel(f"mel has shape {list(piece.shape)}, expected that of one clip, [bands, frames]")
+        warn_if_suspect(piece, self.spec)
         return piece
 
     def _here(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, torch.float32)
 
     def _temperature(self, given: float | None) -> float:
-        value = self.header.temperature if given is None else given
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 2:
-            raise InvalidInput(f"temperature (={value!r}) must be a number within 0 … 2")
-        return float(value)
+        return number_within("temperature", self.header.temperature if given is None else given, 0, 2)
 
     def _pair(self, audio: Tensor, mel: Mel) -> tuple[Tensor, Tensor]:
-        """`[1, L · hop]` and `[1, M, L]`: both cut to the whole frames of the audio."""
-        mel = self._piece(mel)
-        _require_audio(audio)
-        frames, common = mel.shape[1], len(audio) // self.spec.hop_length
-        if len(audio) != self.spec.samples(frames) and frames != 1 + common:
-            expected = f"{common + 1}, as the mel of the audio has, or {common} without a sample over"
-            raise InvalidMel(f"mel has {frames} frames beside {len(audio)} samples; expected {expected}")
-        if not common:
-            raise InvalidAudio(f"audio has {len(audio)} samples, expected at least {self.spec.hop_length}")
-        return self._here(audio[None, : common * self.spec.hop_length]), self._here(mel[None, :, :common])
+        """`[1, L · hop]` and `[1, M, L]`, here: both cut to the whole frames of the audio."""
+        samples, conditions = fitted(audio, self._clip(mel), self.spec)
+        return self._here(samples[None]), self._here(conditions[None])
 
 
-def _as_tensor(mel: Mel) -> Tensor:
-    if isinstance(mel, Tensor):
-        return mel.detach()
-    if not isinstance(mel, np.ndarray):
-        raise InvalidMel(f"mel is a {type(mel).__name__}, expected a torch tensor or a NumPy array")
-    if mel.dtype.kind != "f":
-        raise InvalidMel(f"mel has dtype {mel.dtype}, expected a floating-point one")
-    with np.errstate(over="ignore"):  # beyond float64 is inf, which the spec refuses by name
-        return torch.from_numpy(np.array(mel, np.float64, order="C"))  # any byte order and strides
+def _all_finite(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+    for chunk in chunks:
+        require_finite(chunk[None])
+        yield chunk
 
 
-def _seeds(seed: int | Sequence[int], clips: int) -> Sequence[int]:
-    if not isinstance(seed, Sequence):
-        return [whole("seed", seed) + clip for clip in range(clips)]
-    if len(seed) != clips:
-        raise InvalidInput(f"seed names {len(seed)} seeds, expected one for each of {clips} clips")
-    return seed
-
-
-def _require_audio(audio: Tensor) -> None:
-    if not isinstance(audio, Tensor) or audio.ndim != 1 or not audio.is_floating_point():
-        came = f"{audio.dtype} {list(audio.shape)}" if isinstance(audio, Tensor) else type(audio).__name__
-        raise InvalidAudio(f"audio is {came}, expected a floating-point tensor [samples]")
-    if not audio.isfinite().all():
-        raise InvalidAudio("audio has a sample that is not finite")
-
-
-def _require_finite(audio: Tensor) -> None:
-    """Look at audio `[B, T]`."""
-    if not audio.isfinite().all():
-        clip, sample = (~audio.isfinite()).nonzero()[0].tolist()
-        value = audio[clip, sample].item()
-        raise SynthesisError(f"sample {sample} of clip {clip} is {value}; the model cannot speak this mel")
+def _require_likely(what: str, found: Tensor) -> None:
+    if not (finite := found.isfinite()).all():
+        came = f"audio has a {what} of {found[~finite][0].item()}"
+        raise InvalidAudio(f"{came}; expected samples nominally within -1 … 1")

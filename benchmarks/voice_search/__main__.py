@@ -1,9 +1,10 @@
-"""Shapes and objectives of the small voice, each trained for equal minutes of CPU time, in one table.
+"""Variants of the small voice, each trained for equal minutes of CPU time, in one table.
 
-    python -m benchmarks.voice_search --data DIR --minutes 3 [--only NAME …]
+    python -m benchmarks.voice_search --data DIR --minutes 3 [--set shapes|history] [--only NAME …]
 
-Minutes are process time of one thread, so that what else the machine does changes nothing but the waiting.
-Trials that `results.jsonl` already holds are not repeated; `table.md` is written anew each time.
+`shapes` are shapes and objectives, `history` the couplings and mixings of NICE, RealNVP and Glow. Minutes are
+process time of one thread, so that what else the machine does changes nothing but the waiting. Trials that
+`SET.jsonl` already holds are not repeated; `SET.md` is written anew each time.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from benchmarks.voice_search.trials import TRIALS
+from benchmarks.voice_search.trials import SETS
 from vocoder import noise
 from vocoder.audio import load
 from vocoder.clips import find_clips
@@ -46,15 +47,17 @@ def main() -> None:
     )
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--clips", type=int, default=6, help="validation clips that are scored")
-    parser.add_argument("--only", nargs="*", choices=TRIALS, default=list(TRIALS))
+    parser.add_argument("--set", choices=SETS, default="shapes")
+    parser.add_argument("--only", nargs="*", metavar="NAME", help="these trials only")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    done = {line["name"] for line in _results() if line["minutes"] == arguments.minutes}
-    for name in (name for name in arguments.only if name not in done):
-        line = trial(name, TRIALS[name], arguments.data, arguments.minutes, arguments.clips)
-        with (HERE / "results.jsonl").open("a") as results:
-            results.write(json.dumps(line) + "\n")
-    (HERE / "table.md").write_text(table())
+    trials, results = SETS[arguments.set], HERE / f"{arguments.set}.jsonl"
+    done = {line["name"] for line in _read(results) if line["minutes"] == arguments.minutes}
+    for name in (name for name in arguments.only or trials if name not in done):
+        line = trial(name, trials[name], arguments.data, arguments.minutes, arguments.clips)
+        with results.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+    results.with_suffix(".md").write_text(table(_read(results)))
 
 
 def trial(name: str, recipe: Recipe, data: Path, minutes: float, clips: int) -> dict[str, Any]:
@@ -98,7 +101,7 @@ def _clip_scores(model: Any, recipe: Recipe, clip: Path) -> Iterator[float]:
         yield METRICS[name](audio, sample[0], recipe.spec.sample_rate)
 
 
-def table() -> str:
+def table(results: list[dict[str, Any]]) -> str:
     """All results as Markdown, best first."""
     columns = (
         "name",
@@ -110,13 +113,12 @@ def table() -> str:
         "nll",
         *SCORES,
     )
-    lines = sorted(_results(), key=lambda line: -line["pesq"])
+    lines = sorted(results, key=lambda line: -line["pesq"])
     rows = [columns, ("---",) * len(columns), *(tuple(line[column] for column in columns) for line in lines)]
     return "".join("| " + " | ".join(str(cell) for cell in row) + " |\n" for row in rows)
 
 
-def _results() -> list[dict[str, Any]]:
-    path = HERE / "results.jsonl"
+def _read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 

@@ -18,7 +18,7 @@ BASE = Recipe(
 )
 NARROW = {"group": 64, "flows": 12, "channels": 80, "dilations": (1, 2, 4, 8), "cond_channels": 80}
 
-TRIALS: dict[str, Recipe] = {
+SHAPES: dict[str, Recipe] = {
     "base: filter, G 256": BASE,
     "likelihood only": replace(BASE, weights=Weights()),
     "likelihood of weight 1": replace(
@@ -30,3 +30,14 @@ TRIALS: dict[str, Recipe] = {
     "no front, G 64": replace(BASE, config=small(**NARROW, front="none")),
     "early outputs": replace(BASE, config=small(early_every=3, early_size=32)),
 }
+
+MIXES = ("swap", "reverse", "shuffle", "conv")
+
+HISTORY: dict[str, Recipe] = {
+    f"{coupling}, {mix}": replace(BASE, config=small(coupling=coupling, mix=mix, bound=bound))
+    for coupling, bound in (("additive", None), ("affine", 0.7))
+    for mix in MIXES
+}
+"""NICE adds and swaps, RealNVP is affine and swaps, Glow and WaveGlow are affine with a 1×1 convolution."""
+
+SETS = {"shapes": SHAPES, "history": HISTORY}

@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -260,3 +261,34 @@ def test_a_level_is_an_rms() -> None:
     torch.testing.assert_close(audio.at_level(loud), audio.at_level(0.01 * loud))
     with pytest.raises(InvalidAudio, match="silent"):
         audio.at_level(torch.zeros(10))
+
+
+@pytest.mark.parametrize(("container", "subtype"), [("wav", "pcm16"), ("wav", "float32"), ("flac", "pcm16")])
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_a_stream_is_encoded_as_the_whole(container: Format, subtype: Subtype, size: int) -> None:
+    """However the samples are cut, the bytes are those of all of them, and a WAV's head is there at once."""
+    whole = torch.linspace(-1.2, 1.2, 100)
+
+    def chunks() -> Iterator[Tensor]:
+        yield from whole.split(size)
+
+    pieces = audio.encode_stream(chunks(), 100, 22050, container, subtype)
+    assert b"".join(pieces) == audio.encode(whole, 22050, container, subtype)
+    if container == "wav":
+        waiting = audio.encode_stream(iter(lambda: pytest.fail("asked too early"), None), 100, 22050)
+        assert next(waiting)[:4] == b"RIFF"
+
+
+def test_a_stream_that_is_not_as_long_as_it_said_leaves_no_file(tmp_path: Path) -> None:
+    """Its header would be a lie; what stood in the file before stays, and nothing else is left over."""
+    target = tmp_path / "a.wav"
+    target.write_bytes(b"before")
+    for samples in (99, 101):
+        with pytest.raises(InvalidAudio, match="100 samples"):
+            audio.save_stream(target, [torch.zeros(100)], samples, 22050)
+    bad = torch.zeros(50)
+    bad[3] = torch.nan
+    with pytest.raises(InvalidAudio, match="sample 3 is nan"):
+        audio.save_stream(target, [torch.zeros(50), bad], 100, 22050)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+    assert target.read_bytes() == b"before"

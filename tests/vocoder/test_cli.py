@@ -22,7 +22,8 @@ from vocoder.features import LogMel, MelSpec
 ROOT = Path(__file__).parents[2]
 HELLO = str(ROOT / "samples" / "hello.npy")
 TINY = ["--checkpoint", "waveglow-tiny", "--device", "cpu"]
-COMMANDS = ["mel", "vocode", "score", "voices", "inspect", "train", "evaluate", "bench", "serve"]
+COMMANDS = ["mel", "vocode", "score", "voices", "inspect", "import", "train", "evaluate"]
+COMMANDS += ["flows", "bench", "serve"]
 
 
 def process(arguments: Sequence[str], **settings: Any) -> "subprocess.CompletedProcess[bytes]":
@@ -244,10 +245,11 @@ def test_evaluate_writes_json_and_tables(
     assert main([*asked, "--markdown", str(tmp_path / "table.md"), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     systems = report["systems"]
-    told = {"voice", "weights", "temperature", "device", "griffin_lim_iterations"}
+    told = {"voice", "weights", "temperature", "denoise", "device", "griffin_lim_iterations"}
     assert report["settings"].keys() == told
     assert [*systems] == ["waveglow-tiny", "Griffin-Lim"]
-    assert systems["waveglow-tiny"].keys() == {"mcd", "nll"}
+    assert systems["waveglow-tiny"].keys() == {"mcd", "tones", "nll"}
+    assert systems["Griffin-Lim"].keys() == {"mcd", "tones"}
     samples = audio.at_level(audio.load(recording, 22050))
     score = Vocoder.load("waveglow-tiny", device="cpu").score(samples, LogMel(MelSpec())(samples[None])[0])
     assert systems["waveglow-tiny"]["nll"]["mean"] == pytest.approx(-score)
@@ -350,6 +352,7 @@ ERRORS: dict[str, tuple[str, str]] = {
     "a voice that is no file": ("inspect {bad}/none.safetensors", "is missing"),
     "an unknown device": ("vocode {mel} -o {bad}/x.wav --device tpu", "'tpu'"),
     "a seed below 0": ("vocode {mel} -o {bad}/x.wav --seed -1", r"seed \(=-1\)"),
+    "too clean": ("vocode {mel} -o {bad}/x.wav --denoise 2", r"strength \(=2.0\) must be .* 0 … 1"),
     "too hot": ("vocode {mel} -o {bad}/x.wav --temperature 3", r"temperature \(=3.0\)"),
     "no place to write": ("vocode {mel} -o {bad}/none/x.wav", "{bad}/none/x.wav: No such file"),
     "text for audio": ("mel {bad}/text -o {bad}/x.npy", "not audio"),
@@ -392,7 +395,7 @@ def test_an_error_is_one_line(case: str, mel: str, bad: Path, capsys: pytest.Cap
         "vocode a -o b --format mp3",
         "vocode a -o b --seed x",
         "mel",
-        "score a",
+        "score",
     ],
 )
 def test_what_is_not_understood_is_status_2(line: str, capsys: pytest.CaptureFixture[str]) -> None:

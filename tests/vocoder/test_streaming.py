@@ -83,10 +83,46 @@ def test_audio_leaves_as_soon_as_its_halo_is_there(voice: Vocoder, mel: Tensor) 
 
 def test_bad_arguments_are_refused_at_once_and_bad_pieces_when_reached(voice: Vocoder, mel: Tensor) -> None:
     """Nothing has to be pulled to learn of a wrong argument; a wrong piece is named when it comes."""
-    for wrong in ({"chunk_frames": 0}, {"seed": -1}, {"temperature": 3.0}):
+    for wrong in (
+        {"chunk_frames": 0},
+        {"first_frames": 0},
+        {"halo": -1},
+        {"halo": 1.0},
+        {"seed": -1},
+        {"temperature": 3.0},
+    ):
         with pytest.raises(InvalidInput):
             voice.stream(mel, **wrong)
     with pytest.raises(InvalidMel, match="79"):
         list(voice.stream([mel, mel[:79]]))
     with pytest.raises(InvalidMel, match="one clip"):
         list(voice.stream(mel[None]))
+
+
+def test_single_precision_costs_no_more_than_the_model_does(voice: Vocoder, mel: Tensor) -> None:
+    """Chunks differ from the whole by at most four times what the whole differs from double precision."""
+    exact = WaveGlow(voice.model.config, voice.spec).double()
+    exact.load_state_dict(voice.model.state_dict())
+    truth, whole = rendered(exact, mel, 0), voice(mel, seed=5, temperature=0.7)
+    chunks = torch.cat(list(voice.stream(mel, seed=5, temperature=0.7, chunk_frames=64)))
+    assert (chunks - whole).abs().max() <= 4 * (whole - truth).abs().max()
+
+
+def test_a_smaller_halo_is_near(voice: Vocoder, mel: Tensor) -> None:
+    """Half a halo is not exact but close, none at all is worse, and more than enough is exact."""
+    whole = voice(mel, seed=1)
+
+    def error(halo: int) -> float:
+        chunks = torch.cat(list(voice.stream(mel, seed=1, chunk_frames=64, halo=halo)))
+        return float((chunks - whole).square().mean().sqrt() / whole.square().mean().sqrt())
+
+    assert error(0) > error(voice.model.halo // 2) > 0
+    assert error(voice.model.halo // 2) < 0.3
+    assert error(10_000) == pytest.approx(error(voice.model.halo))
+    assert error(voice.model.halo) < 1e-3
+
+
+def test_the_first_chunk_is_as_short_as_asked(voice: Vocoder, mel: Tensor) -> None:
+    """`first_frames` sets the first chunk, and the others grow from it up to `chunk_frames`."""
+    chunks = voice.stream(mel, chunk_frames=50, first_frames=10)
+    assert [len(chunk) // voice.spec.hop_length for chunk in chunks][:4] == [10, 20, 40, 50]

@@ -4,14 +4,14 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from vocoder.checkpoint.header import ARCHITECTURES, Header, canonical, parse, seal, unseal
+from vocoder.checkpoint.header import ARCHITECTURES, Header, Model, canonical, parse, seal, unseal
 from vocoder.errors import CheckpointError, InvalidConfig, InvalidInput
 from vocoder.models.waveglow import WaveGlow
 
@@ -19,12 +19,13 @@ __all__ = ["inspect", "load", "save"]
 
 KEY = "flow-vocoder"
 HEADER_BYTES = 2**22  # sixty times what the largest model needs
+Kind = TypeVar("Kind", bound=Model)
 PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def save(
     path: str | Path,
-    model: WaveGlow,
+    model: Model,
     *,
     name: str,
     temperature: float = 1.0,
@@ -43,7 +44,7 @@ def save(
     header = Header(
         architecture=_architecture(model),
         config=model.config.to_dict(),
-        mel=model.spec,
+        mel=model.spec if isinstance(model, WaveGlow) else None,
         name=name,
         licence=licence,
         temperature=temperature,
@@ -56,17 +57,24 @@ def save(
     return unseal(text)
 
 
-def load(path: str | Path) -> tuple[WaveGlow, Header]:
+@overload
+def load(path: str | Path) -> tuple[WaveGlow, Header]: ...
+@overload
+def load(path: str | Path, kind: type[Kind]) -> tuple[Kind, Header]: ...
+def load(path: str | Path, kind: Any = WaveGlow) -> tuple[Any, Header]:
     """Read a model, in float32, on the CPU and in evaluation mode, and its header.
 
-    Raises `CheckpointError`, naming the file and its problem, for anything that is not a whole, unaltered
-    checkpoint with finite weights, exactly those that its configuration calls for.
+    `kind` is the class that is expected: `WaveGlow`, a `DensityModel`, or one of these in particular. Raises
+    `CheckpointError`, naming the file and its problem, for a model that is none, and for anything that is not
+    a whole, unaltered checkpoint with finite weights, exactly those that its configuration calls for.
     """
     header, tensors = _verified(Path(path), _read(Path(path)))
     try:
         model = _build(header)
     except Exception as error:  # numbers that make no sense can raise nearly anything in torch
         raise CheckpointError(f"{path}: its configuration cannot be built: {error}") from error
+    if not isinstance(model, kind):
+        raise CheckpointError(f"{path} holds a {type(model).__name__}, expected a {kind.__name__}")
     _require_fit(Path(path), tensors, model.state_dict())
     model.load_state_dict(tensors)
     return model.eval(), header
@@ -92,7 +100,7 @@ def inspect(path: str | Path) -> dict[str, Any]:
     }
 
 
-def _architecture(model: WaveGlow) -> str:
+def _architecture(model: Model) -> str:
     for name, (_, kind) in ARCHITECTURES.items():
         if type(model) is kind:
             return name
@@ -145,8 +153,8 @@ def _our_text(data: bytes) -> str:
     if not data:
         raise CheckpointError("is empty (0 bytes)")
     if len(data) <= 8 or data[8:9] != b"{" or length > HEADER_BYTES:
-        pickle = " but a pickle or a zip archive, which is never opened" if data.startswith(PICKLES) else ""
-        raise CheckpointError(f"is no safetensors file{pickle}")
+        pickle = " but a pickle or a zip archive, which is never opened here (see `vocoder import`)"
+        raise CheckpointError(f"is no safetensors file{pickle if data.startswith(PICKLES) else ''}")
     if len(data) < 8 + length:
         raise CheckpointError(
             f"is truncated: a header of {length} bytes is promised, {len(data) - 8} are there"
@@ -181,10 +189,11 @@ def _word(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _build(header: Header) -> WaveGlow:
+def _build(header: Header) -> Model:
     config, model = ARCHITECTURES[header.architecture]
+    spec = [] if header.mel is None else [header.mel]
     with torch.random.fork_rng(devices=[]):  # the draw of weights that are replaced should disturb nobody
-        return model(config.from_dict(header.config), header.mel)
+        return model(config.from_dict(header.config), *spec)
 
 
 def _require_fit(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:

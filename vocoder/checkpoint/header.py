@@ -2,18 +2,25 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from vocoder.errors import CheckpointError, InvalidConfig
 from vocoder.features import MelSpec
+from vocoder.models.catalogue import DENSITIES
+from vocoder.models.density import DensityModel
+from vocoder.models.density_config import DensityConfig
 from vocoder.models.waveglow import WaveGlow, WaveGlowConfig
 
-__all__ = ["ARCHITECTURES", "FORMAT", "Header", "canonical", "parse", "seal", "unseal"]
+__all__ = ["ARCHITECTURES", "FORMAT", "Header", "Model", "canonical", "parse", "seal", "unseal"]
 
-ARCHITECTURES: Mapping[str, tuple[type[WaveGlowConfig], type[WaveGlow]]] = {
+Config = WaveGlowConfig | DensityConfig
+Model = WaveGlow | DensityModel
+
+ARCHITECTURES: Mapping[str, tuple[type[Config], Callable[..., Model]]] = {
     "waveglow": (WaveGlowConfig, WaveGlow),
+    **DENSITIES,
 }
 FORMAT = 1  # raised when an older reader would misunderstand a newer file
 
@@ -24,7 +31,7 @@ class Header:
 
     Attributes:
         architecture, config: which model (see `ARCHITECTURES`), and its configuration.
-        mel: the spec that its mels must be of.
+        mel: the spec that its mels must be of; ``None`` for a density, which is shown none.
         name: what the voice is called.
         licence: of the weights.
         temperature: scale of the noise where a caller names none.
@@ -36,7 +43,7 @@ class Header:
 
     architecture: str
     config: Mapping[str, Any]
-    mel: MelSpec
+    mel: MelSpec | None
     name: str
     licence: str
     temperature: float
@@ -46,10 +53,12 @@ class Header:
     format: int = FORMAT
 
     def __post_init__(self) -> None:
+        density = self.architecture in list(DENSITIES)  # a list, as what came may not be hashable
         number = isinstance(self.temperature, (int, float)) and not isinstance(self.temperature, bool)
         for name, (holds, rule) in {
             "architecture": (self.architecture in list(ARCHITECTURES), f"one of {list(ARCHITECTURES)}"),
             "config": (isinstance(self.config, Mapping), "a table"),
+            "mel": ((self.mel is None) == density, "None" if density else "the spec of the voice's mels"),
             "name": (isinstance(self.name, str) and self.name != "", "a string, and not empty"),
             "licence": (isinstance(self.licence, str) and self.licence != "", "a string, and not empty"),
             "temperature": (number and 0 <= self.temperature <= 2, "a number within 0 … 2"),
@@ -69,8 +78,10 @@ class Header:
         names = {item.name for item in fields(cls)}
         if set(values) != names:
             raise InvalidConfig(f"a header has the fields {sorted(names)}, got {sorted(values)}")
-        mel = values["mel"] if isinstance(values["mel"], Mapping) else {}
-        return cls(**{**values, "mel": MelSpec.from_dict(mel)})
+        mel = values["mel"]
+        if mel is not None:
+            mel = MelSpec.from_dict(mel if isinstance(mel, Mapping) else {})
+        return cls(**{**values, "mel": mel})
 
 
 def parse(text: str | bytes) -> dict[str, Any]:

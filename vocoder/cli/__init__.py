@@ -1,9 +1,12 @@
 """The `vocoder` command. A command imports what it needs when it runs, so that `vocoder --help` is quick.
 
 ```
-mel   vocode   score                 sound.py     audio and mels
+mel   vocode                         sound.py     audio and mels
+score                                weigh.py     how likely a recording is, and why not more
 voices   inspect                     voice.py     what voices there are, and what is in one
+import                               importing.py other people's checkpoints as voices
 train   evaluate                     learning.py  recordings in, a voice or a table out
+flows                                flows.py     densities of images: NICE, RealNVP, Glow
 bench                                bench.py     how fast
 serve                                here         the HTTP service
 ```
@@ -18,7 +21,7 @@ import sys
 from collections.abc import Sequence
 
 from vocoder import __version__
-from vocoder.cli import bench, learning, options, sound, voice
+from vocoder.cli import bench, flows, importing, learning, options, sound, voice, weigh
 from vocoder.errors import InvalidConfig, VocoderError
 
 __all__ = ["build_parser", "main"]
@@ -37,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"flow-vocoder {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for family in (sound, voice, learning, bench):
+    for family in (sound, weigh, voice, importing, learning, flows, bench):
         family.add_commands(commands)
     _add_serve(commands)
     return parser
@@ -47,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit status; one that is not understood is `SystemExit(2)`."""
     asked = build_parser().parse_args(argv)
     try:
-        asked.run(asked)
+        with options.plain_warnings():
+            asked.run(asked)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit fails once more

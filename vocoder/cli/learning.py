@@ -37,6 +37,9 @@ def _add_train(commands: options.Commands) -> None:
     parser.add_argument("--minutes", type=float, metavar="M", help="stop, resumably, after so many minutes")
     parser.add_argument("--steps", type=int, metavar="N", help="length of the run, instead of the recipe's")
     parser.add_argument("--processes", type=int, metavar="P", help="data-parallel processes")
+    parser.add_argument(
+        "--reversible", action="store_true", help="less memory, more time: recompute activations, store none"
+    )
     options.add_device(parser)
     parser.set_defaults(run=train)
 
@@ -50,6 +53,7 @@ def _add_evaluate(commands: options.Commands) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="the first N recordings only")
     parser.add_argument("--metrics", nargs="+", metavar="NAME", help="which metrics; all if not given")
     options.add_noise(parser)
+    options.add_denoise(parser)
     options.add_voice(parser)
     options.add_device(parser)
     parser.add_argument(
@@ -79,6 +83,7 @@ def train(asked: argparse.Namespace) -> None:
         steps=asked.steps,
         processes=asked.processes,
         device=asked.device,
+        reversible=asked.reversible,
     )
 
 
@@ -100,17 +105,19 @@ def _report(asked: argparse.Namespace) -> "Report":
 
     clips, voice = find_clips(asked.data, asked.split)[: asked.limit], options.load_voice(asked)
     return measure(
-        lambda mel, seed: voice(mel, seed=seed, temperature=asked.temperature),
+        lambda mel, seed: voice(mel, seed=seed, temperature=asked.temperature, denoise=asked.denoise),
         voice.spec,
         clips,
         name=voice.name,
         seed=asked.seed,
         metrics=asked.metrics,
         nll=lambda audio, _: _nll(voice, audio, asked.seed),
+        group=voice.model.config.group,
         settings={
             "voice": voice.name,
             "weights": voice.header.weights,
             "temperature": voice.header.temperature if asked.temperature is None else asked.temperature,
+            "denoise": asked.denoise,
             "device": str(voice.device),
         },
     )

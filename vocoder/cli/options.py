@@ -2,11 +2,13 @@
 
 import argparse
 import json
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from vocoder.errors import VocoderError
+from vocoder.errors import MelWarning, VocoderError
 
 if TYPE_CHECKING:
     from vocoder.synthesis import Vocoder
@@ -40,6 +42,20 @@ def add_noise(parser: argparse.ArgumentParser) -> None:
     scale.add_argument("--sigma", type=float, dest="temperature", metavar="X", help="the same")
 
 
+def add_denoise(parser: argparse.ArgumentParser) -> None:
+    """`--denoise`: how much of the voice's tones is taken off."""
+    told = "share of the voice's tones to take off, 0 … 1; nothing if not given"
+    parser.add_argument("--denoise", type=float, default=0.0, metavar="X", help=told)
+
+
+def add_convention(parser: argparse.ArgumentParser) -> None:
+    """`--convention` and `--stats`: what a mel was written in, if not as ours are."""
+    told = "what MEL is written in: log10, db, symmetric, hifigan, …; ours if not given, which is ln"
+    parser.add_argument("--convention", metavar="NAME", help=told)
+    told = "mean and deviation of its bands, where MEL is standardised: .npy [2, bands], or .npz"
+    parser.add_argument("--stats", metavar="FILE", help=told)
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """`--json`: for machines."""
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -50,6 +66,23 @@ def load_voice(asked: argparse.Namespace) -> "Vocoder":
     from vocoder.synthesis import Vocoder
 
     return Vocoder.load(asked.checkpoint, device=asked.device)
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Tell what a mel looks like in one line, each time; no error of a command, even with `-W error`."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, MelWarning):
+            print("vocoder: warning:", message, file=sys.stderr)
+        else:
+            shown(message, category, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=MelWarning)
+        warnings.showwarning = show
+        yield
 
 
 def print_json(value: object) -> None:

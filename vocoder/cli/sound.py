@@ -1,4 +1,4 @@
-"""Commands that turn audio into mels, mels into audio, and weigh the one against the other."""
+"""Commands that turn audio into mels, and mels into audio."""
 
 import argparse
 import sys
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_commands"]
 
+LONGEST = 4096  # frames, 48 s of the default voice: a longer mel is spoken in pieces, to bound the memory
 FORMATS: "dict[str | None, tuple[Format | None, Subtype]]" = {
     None: (None, "pcm16"),  # as the file is called
     "wav": ("wav", "pcm16"),
@@ -21,10 +22,9 @@ FORMATS: "dict[str | None, tuple[Format | None, Subtype]]" = {
 
 
 def add_commands(commands: options.Commands) -> None:
-    """Add `mel`, `vocode` and `score`."""
+    """Add `mel` and `vocode`."""
     _add_mel(commands)
     _add_vocode(commands)
-    _add_score(commands)
 
 
 def _add_mel(commands: options.Commands) -> None:
@@ -39,9 +39,12 @@ def _add_vocode(commands: options.Commands) -> None:
     parser = commands.add_parser("vocode", help="speak a mel", description=vocode.__doc__)
     parser.add_argument("mel", metavar="MEL", help=".npy or .safetensors file [bands, frames], or -")
     parser.add_argument("-o", "--out", required=True, metavar="OUT", help="audio file, - for standard output")
+    options.add_convention(parser)
     options.add_noise(parser)
+    options.add_denoise(parser)
     options.add_voice(parser)
     options.add_device(parser)
+    _add_chunks(parser)
     kinds = [name for name in FORMATS if name]
     parser.add_argument(
         "--format", choices=kinds, help="16-bit, 32-bit float, FLAC; told by OUT if not given"
@@ -49,15 +52,16 @@ def _add_vocode(commands: options.Commands) -> None:
     parser.set_defaults(run=vocode)
 
 
-def _add_score(commands: options.Commands) -> None:
-    parser = commands.add_parser("score", help="exact likelihood of a recording", description=score.__doc__)
-    parser.add_argument("audio", metavar="AUDIO", help="audio file, - for standard input")
-    parser.add_argument("mel", metavar="MEL", help="its mel, or -")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the dequantisation noise")
-    options.add_voice(parser)
-    options.add_device(parser)
-    options.add_json(parser)
-    parser.set_defaults(run=score)
+def _add_chunks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--chunk-frames",
+        type=int,
+        metavar="N",
+        help=f"speak in chunks of up to N frames, the first one short; {LONGEST} at once if not given",
+    )
+    parser.add_argument(
+        "--halo", type=int, metavar="N", help="frames a chunk hears on each side; exact if not given"
+    )
 
 
 def mel(asked: argparse.Namespace) -> None:
@@ -67,37 +71,34 @@ def mel(asked: argparse.Namespace) -> None:
     from vocoder.cli import mels
     from vocoder.features import LogMel, MelSpec
 
-    spec = MelSpec.from_dict(checkpoint.inspect(voices.find(asked.checkpoint))["mel"])
+    about = checkpoint.inspect(path := voices.find(asked.checkpoint))
+    if about["mel"] is None:
+        raise InvalidInput(f"{path} holds a {about['architecture']}, which has no mel; expected a voice")
+    spec = MelSpec.from_dict(about["mel"])
     samples = audio.load(asked.audio, spec.sample_rate)
-    mels.write(asked.out, LogMel(spec)(samples[None])[0].numpy())
+    mels.write(asked.out, LogMel(spec)(samples[None])[0].numpy(), spec)
 
 
 def vocode(asked: argparse.Namespace) -> None:
-    """Speak a log-mel spectrogram: frames × hop samples of audio."""
+    """Speak a log-mel spectrogram: frames × hop samples of audio, in memory that does not grow with them."""
     _refuse_terminal(asked.out)
     from vocoder import audio
     from vocoder.cli import mels
+    from vocoder.streaming import FIRST
 
-    log_mel, voice = mels.read(asked.mel), options.load_voice(asked)
-    samples = voice(log_mel, seed=asked.seed, temperature=asked.temperature)
-    audio.save(asked.out, samples, voice.spec.sample_rate, *FORMATS[asked.format])
-
-
-def score(asked: argparse.Namespace) -> None:
-    """Print the exact log-likelihood of a recording given its mel, in nats per sample; higher is better."""
-    if asked.audio == asked.mel == "-":
-        raise InvalidInput("AUDIO and MEL cannot both be standard input")
-    from vocoder import audio
-    from vocoder.cli import mels
-
-    log_mel, voice = mels.read(asked.mel), options.load_voice(asked)
-    samples = audio.load(asked.audio, voice.spec.sample_rate)
-    nats = voice.score(samples, log_mel, seed=asked.seed)
-    if asked.json:
-        told = {"nats_per_sample": nats, "samples": len(samples), "voice": voice.name, "seed": asked.seed}
-        options.print_json(told)
-    else:
-        print(f"{nats:.4f} nats per sample")
+    voice = options.load_voice(asked)
+    log_mel = mels.read(asked.mel, voice.spec, asked.convention, asked.stats)
+    chunks = voice.stream(
+        log_mel,
+        seed=asked.seed,
+        temperature=asked.temperature,
+        denoise=asked.denoise,
+        chunk_frames=LONGEST if asked.chunk_frames is None else asked.chunk_frames,
+        first_frames=LONGEST if asked.chunk_frames is None else FIRST,
+        halo=asked.halo,
+    )
+    samples, rate = voice.spec.samples(log_mel.shape[1]), voice.spec.sample_rate
+    audio.save_stream(asked.out, chunks, samples, rate, *FORMATS[asked.format])
 
 
 def _refuse_terminal(out: str) -> None:

@@ -23,8 +23,15 @@ class Inverse(Flow):
         super().__init__()
         self.flow = flow
 
-    def forward(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self.flow.inverse(x, cond)
+    def forward(
+        self, x: Tensor, cond: Tensor | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return self.flow.inverse(x, cond, lengths)
 
-    def inverse(self, z: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self.flow(z, cond)
+    def inverse(
+        self, z: Tensor, cond: Tensor | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return self.flow(z, cond, lengths)
+
+    def steps(self) -> list[Flow]:
+        return [Inverse(step) for step in reversed(self.flow.steps())]  # (g ∘ f)⁻¹ = f⁻¹ ∘ g⁻¹

@@ -34,7 +34,7 @@ class LappedTransform(Flow):
 
     Args:
         block: N, even and at least 2 (else `InvalidConfig`); T must be a multiple of it (else
-            `InvalidInput`).
+            `InvalidInput`), and so must ``lengths``.
 
     Shapes: ``[B, T]``, kept.
 
@@ -59,11 +59,15 @@ class LappedTransform(Flow):
         self.register_buffer("_slope", _slope(block), persistent=False)
         self.register_buffer("_dct", _dct4(block), persistent=False)
 
-    def forward(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self._transform(self._fold(self._blocks(x), 1.0)).flatten(1), zero_log_det(x)
+    def forward(
+        self, x: Tensor, cond: Tensor | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return self._transform(self._fold(self._blocks(x), 1.0, lengths)).flatten(1), zero_log_det(x)
 
-    def inverse(self, z: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self._fold(self._transform(self._blocks(z)), -1.0).flatten(1), zero_log_det(z)
+    def inverse(
+        self, z: Tensor, cond: Tensor | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return self._fold(self._transform(self._blocks(z)), -1.0, lengths).flatten(1), zero_log_det(z)
 
     def power_response(self, n_fft: int) -> Tensor:
         """Variance of a coefficient per unit of power at a frequency: ``var z_m = Σ_f R[m, f] · P(f)``.
@@ -91,15 +95,24 @@ class LappedTransform(Flow):
         with full_precision(blocks):
             return blocks @ self._dct.to(blocks.dtype)
 
-    def _fold(self, blocks: Tensor, sign: float) -> Tensor:
+    def _fold(self, blocks: Tensor, sign: float, lengths: Tensor | None) -> Tensor:
         """Rotate the sides of every inner boundary by the slope's angle, or by its negative to undo that."""
         half = self.block // 2
         head, tail = blocks[..., :half], blocks[..., half:].flip(-1)
-        up, down = self._slope.to(blocks.dtype).unbind()
+        up, down = self._slopes(blocks, lengths)
         right, left = head[:, 1:], tail[:, :-1]
         head = torch.cat([head[:, :1], up * right + sign * down * left], 1)
         tail = torch.cat([up * left - sign * down * right, tail[:, -1:]], 1)
         return torch.cat([head, tail.flip(-1)], -1)
+
+    def _slopes(self, blocks: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        """``w₊`` and ``w₋`` of every inner boundary; 1 and 0, no fold, where an item ends."""
+        up, down = self._slope.to(blocks.dtype).unbind()
+        if lengths is None:
+            return up, down
+        boundary = torch.arange(1, blocks.shape[1], device=blocks.device) * self.block
+        folds = (boundary < lengths[:, None]).unsqueeze(-1)  # [B, boundaries, 1]
+        return torch.where(folds, up, 1.0), torch.where(folds, down, 0.0)
 
 
 def _slope(block: int) -> Tensor:

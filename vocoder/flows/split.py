@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from vocoder.errors import InvalidConfig, InvalidInput
+from vocoder.errors import InvalidConfig
 from vocoder.flows.flow import Flow
+from vocoder.flows.partition import Leading, Partition
 
 
 class Split(Flow):
-    """Let the first ``early`` channels pass and send the rest through ``inner``.
+    """Let a part of the channels pass, by default the first ``early``, and send the rest through ``inner``.
 
     ``z = [x[:, :early] | inner(x[:, early:])]``, ``log_det`` is ``inner``'s (Dinh et al. 2016, RealNVP,
     section 3.6; Prenger et al. 2018, WaveGlow, section 2.3). Nested splits put the blocks of z in the order
@@ -18,14 +18,15 @@ class Split(Flow):
 
         Split(2, …Split(2, inner))    z = [ early 1 | early 2 | final ]
 
-    Shapes in are shapes out, so a model with early outputs is still one chain and keeps no list of them.
-    ``cond`` goes to ``inner`` whole.
+    RealNVP and Glow let the last half of the channels leave, ``Split(Trailing(C // 2), inner)``. Shapes in
+    are shapes out, so a model with early outputs is still one chain and keeps no list of them. ``cond`` goes
+    to ``inner`` whole.
 
     Args:
-        early: number of channels that pass, at least 1 (else `InvalidConfig`).
+        early: which channels pass; a number, at least 1 (else `InvalidConfig`), is `Leading` of it.
         inner: a flow of the rest, which must not be empty (else `InvalidInput`).
 
-    Shapes: ``[B, C, S]``, kept.
+    Shapes: ``[B, C, …]``, kept.
 
     Example:
         >>> import torch
@@ -34,27 +35,37 @@ class Split(Flow):
         [0.0, 1.0, 4.0, 3.0, 2.0]
     """
 
-    rank = 3
-
-    def __init__(self, early: int, inner: Flow) -> None:
+    def __init__(self, early: Partition | int, inner: Flow) -> None:
         super().__init__()
-        if early < 1:
+        if isinstance(early, int) and early < 1:
             raise InvalidConfig(f"early (= {early}) must be at least 1")
-        self.early = early
+        self.early = Leading(early) if isinstance(early, int) else early
         self.inner = inner
 
-    def forward(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, cond: Tensor | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         early, rest = self._split(x)
-        z, log_det = self.inner(rest, cond)
-        return torch.cat([early, z], 1), log_det
+        z, log_det = self.inner(rest, cond, lengths)
+        return self.early.join(early, z), log_det
 
-    def inverse(self, z: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def local(
+        self, x: Tensor, cond: Tensor | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        early, rest = self._split(x)
+        z, log_det = self.inner.local(rest, cond, lengths)
+        return self.early.join(early, z), self.early.by_position(log_det, x)
+
+    def inverse(
+        self, z: Tensor, cond: Tensor | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         early, rest = self._split(z)
-        x, log_det = self.inner.inverse(rest, cond)
-        return torch.cat([early, x], 1), log_det
+        x, log_det = self.inner.inverse(rest, cond, lengths)
+        return self.early.join(early, x), log_det
+
+    def steps(self) -> list[Flow]:
+        return [Split(self.early, step) for step in self.inner.steps()]
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         self.check_rank(x)
-        if x.shape[1] <= self.early:
-            raise InvalidInput(f"Split takes more than {self.early} channels, got shape {tuple(x.shape)}")
-        return x[:, : self.early], x[:, self.early :]
+        return self.early.split(x)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vocoder.errors import InvalidInput
-from vocoder.flows.flow import Flow, full_precision, log_det_dtype, sum_log_det
+from vocoder.flows.flow import Flow, full_precision, local_log_det, log_det_dtype, sum_log_det
 
 
 class DiagonalWhiten(Flow):
@@ -24,13 +24,27 @@ class DiagonalWhiten(Flow):
         ([[1.0, 1.0, 1.0]], -2.0794)
     """
 
-    def forward(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        log_std = self._log_std(x, cond)
-        return (x * (-log_std).exp()).to(x.dtype), -sum_log_det(log_std)
+    def forward(
+        self, x: Tensor, cond: Tensor | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        z, log_std = self._divided(x, cond)
+        return z, -sum_log_det(log_std, lengths)
 
-    def inverse(self, z: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def local(
+        self, x: Tensor, cond: Tensor | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        z, log_std = self._divided(x, cond)
+        return z, -local_log_det(log_std, lengths)
+
+    def inverse(
+        self, z: Tensor, cond: Tensor | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         log_std = self._log_std(z, cond)
-        return (z * log_std.exp()).to(z.dtype), sum_log_det(log_std)
+        return (z * log_std.exp()).to(z.dtype), sum_log_det(log_std, lengths)
+
+    def _divided(self, x: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
+        log_std = self._log_std(x, cond)
+        return (x * (-log_std).exp()).to(x.dtype), log_std
 
     def _log_std(self, x: Tensor, cond: Tensor | None) -> Tensor:
         self.check_rank(x)
@@ -57,15 +71,30 @@ class CholeskyWhiten(Flow):
 
     rank = 3
 
-    def forward(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        factor = self._factor(x, cond)
-        z = torch.linalg.solve_triangular(factor, _columns(x, factor), upper=False)
-        return _channels(z, x), -_log_diagonal(factor, x)
+    def forward(
+        self, x: Tensor, cond: Tensor | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        z, factor = self._decorrelated(x, cond)
+        return z, -sum_log_det(_log_diagonal(factor), lengths).to(log_det_dtype(x))
 
-    def inverse(self, z: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def local(
+        self, x: Tensor, cond: Tensor | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        z, factor = self._decorrelated(x, cond)
+        return z, -local_log_det(_log_diagonal(factor), lengths).to(log_det_dtype(x))
+
+    def inverse(
+        self, z: Tensor, cond: Tensor | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         factor = self._factor(z, cond)
         with full_precision(z):
-            return _channels(factor @ _columns(z, factor), z), _log_diagonal(factor, z)
+            x = _channels(factor @ _columns(z, factor), z)
+        return x, sum_log_det(_log_diagonal(factor), lengths).to(log_det_dtype(z))
+
+    def _decorrelated(self, x: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
+        factor = self._factor(x, cond)
+        z = torch.linalg.solve_triangular(factor, _columns(x, factor), upper=False)
+        return _channels(z, x), factor
 
     def _factor(self, x: Tensor, cond: Tensor | None) -> Tensor:
         self.check_rank(x)
@@ -95,5 +124,6 @@ def _channels(columns: Tensor, like: Tensor) -> Tensor:
     return columns.squeeze(-1).transpose(1, 2).to(like.dtype)
 
 
-def _log_diagonal(factor: Tensor, like: Tensor) -> Tensor:
-    return sum_log_det(factor.diagonal(dim1=-2, dim2=-1).log()).to(log_det_dtype(like))
+def _log_diagonal(factor: Tensor) -> Tensor:
+    """``ln L_ii``, ``[B, S, G, G] → [B, G, S]``."""
+    return factor.diagonal(dim1=-2, dim2=-1).mT.log()

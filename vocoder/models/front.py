@@ -2,7 +2,7 @@
 
 A front is a flow ``[B, T] → [B, T]`` and a network that makes the flow's ``cond`` from the mel. Its ``reach``
 says how many frames beside its own a group reads for that, its ``overlap`` how many groups each side a sample
-shares.
+shares. ``lengths [B]`` are frames.
 
 Shape letters: B batch, T samples, M mel bands, L mel frames, G group size, S = T / G groups, C channels.
 """
@@ -27,7 +27,7 @@ class NoFront(nn.Module):
         super().__init__()
         self.flow = Chain([])
 
-    def condition(self, mel: Tensor, features: Tensor) -> None:
+    def condition(self, mel: Tensor, features: Tensor, lengths: Tensor | None = None) -> None:
         """Nothing to say."""
 
 
@@ -71,12 +71,12 @@ class LappedFront(nn.Module):
         self.flow = Chain([transform, DiagonalWhiten(), *back])
         self.register_buffer("_response", transform.power_response(spec.n_fft).float(), persistent=False)
 
-    def condition(self, mel: Tensor, features: Tensor) -> Tensor:
+    def condition(self, mel: Tensor, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """``ln D [B, T]``: of coefficient m of block s at s·N + m."""
         with full_precision(mel):
             by_frame = self._response.to(mel.dtype) @ self.envelope(mel)
         by_block = features.unflatten(2, (-1, self.groups)).mean(-1)
-        power = at_groups(by_frame, by_block.shape[2], self.hop, self.block)
+        power = at_groups(by_frame, by_block.shape[2], self.hop, self.block, lengths)
         return (0.5 * power.log() + self.correction(by_block)).transpose(1, 2).flatten(1)
 
 
@@ -102,8 +102,8 @@ class CholeskyFront(nn.Module):
         self.envelope = SpectralEnvelope(spec)
         self.flow = Squeezed(group, CholeskyWhiten())
 
-    def condition(self, mel: Tensor, features: Tensor) -> Tensor:
+    def condition(self, mel: Tensor, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """``C [B, S, G, G]``."""
-        power = at_groups(self.envelope(mel), features.shape[2], self.hop, self.group)
+        power = at_groups(self.envelope(mel), features.shape[2], self.hop, self.group, lengths)
         # Loud speech stands 80 dB above the noise floor; single precision loses that, and C has no factor.
         return toeplitz_covariance(power.double(), self.group)

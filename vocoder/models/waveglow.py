@@ -8,117 +8,36 @@ Shape letters: B batch, T samples, M mel bands, L mel frames, G group size, S = 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
-
 from torch import Tensor, nn
 
 from vocoder.errors import InvalidAudio, InvalidConfig, InvalidInput, InvalidMel
 from vocoder.features import MelSpec
-from vocoder.flows import AffineCoupling, Chain, Flow, GaussianPrior, InvertibleConv1x1, Split, Squeezed
+from vocoder.flows import (
+    AdditiveCoupling,
+    AffineCoupling,
+    Chain,
+    Flow,
+    GaussianPrior,
+    Inverse,
+    InvertibleConv1x1,
+    Reverse,
+    Scale,
+    Shuffle,
+    Split,
+    Squeezed,
+    Swap,
+)
 from vocoder.models.front import CholeskyFront, LappedFront, NoFront
-from vocoder.nets.upsample import FrameEncoder, TransposedUpsample
+from vocoder.models.waveglow_config import WaveGlowConfig
+from vocoder.nets.separable import SeparableWaveNet
+from vocoder.nets.upsample import FrameEncoder, Repeat, TransposedUpsample
 from vocoder.nets.wavenet import WaveNet
+from vocoder.padding import cleared
 
-Conditioning = Literal["transposed", "encoder"]
-Front = Literal["none", "lapped", "filter", "cholesky"]
+__all__ = ["WaveGlow", "WaveGlowConfig"]
 
-
-@dataclass(frozen=True)
-class WaveGlowConfig:
-    """Every choice that shapes a WaveGlow; the defaults are the published ``waveglow-256``.
-
-    Raises `InvalidConfig` where a value is impossible, or two contradict one another.
-
-    Attributes:
-        group: G, samples squeezed into channels; divides the hop, and is even for the ``lapped`` front.
-        flows: number of steps (1×1 convolution, then affine coupling).
-        early_every: an early output after every so many steps, if others follow; 0 for none.
-        early_size: channels of an early output; two at least must be left in the end.
-        channels: C, width of the coupling networks.
-        dilations: of the layers of every coupling network.
-        kernel: taps of the dilated convolutions, odd.
-        conditioning: ``transposed`` is the published dense upsampler, ``encoder`` the cheap one at the frame
-            rate.
-        cond_channels: width of the ``encoder``, at least 1 for it; the ``transposed`` one has bands × G
-            channels.
-        cond_layers: residual layers of the ``encoder``.
-        front: ``none`` (published), or whitening: ``lapped`` (spectral blocks of a group), ``filter`` (blocks
-            of a hop, back in time) or ``cholesky`` (groups of samples).
-        bound: largest |log-scale| of a coupling, smoothly; ``None`` (published) leaves it free.
-    """
-
-    group: int = 8
-    flows: int = 12
-    early_every: int = 4
-    early_size: int = 2
-    channels: int = 256
-    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
-    kernel: int = 3
-    conditioning: Conditioning = "transposed"
-    cond_channels: int = 0
-    cond_layers: int = 0
-    front: Front = "none"
-    bound: float | None = None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.dilations, list):  # as JSON has it
-            object.__setattr__(self, "dilations", tuple(self.dilations))
-        for name, kind in (("conditioning", Conditioning), ("front", Front)):
-            self._require(name, getattr(self, name) in get_args(kind), f"be one of {get_args(kind)}")
-        for name, least in self._least().items():
-            self._require(name, _is_integer(getattr(self, name), least), f"be an integer >= {least}")
-        self._require("dilations", _are_positive(self.dilations), "be positive integers, one at least")
-        self._require("kernel", self.kernel % 2 == 1, "be odd, to look as far back as ahead")
-        self._require("group", self.front != "lapped" or self.group % 2 == 0, "be even for the lapped front")
-        self._require("bound", self.bound is None or _is_scale(self.bound), "be a finite number > 0, or None")
-        left = self.group - self._early_outputs * self.early_size
-        self._require("early_size", left >= 2, f"leave at least 2 channels of group (={self.group})")
-
-    def _least(self) -> dict[str, int]:
-        """The least that every integer may be, those first on which others depend."""
-        least = {"group": 2, "flows": 1, "channels": 1, "kernel": 1, "early_every": 0, "cond_layers": 0}
-        encoder, early = self.conditioning == "encoder", self.early_every != 0
-        return {**least, "early_size": int(early), "cond_channels": int(encoder)}
-
-    @property
-    def _early_outputs(self) -> int:
-        return (self.flows - 1) // self.early_every if self.early_every else 0
-
-    def _require(self, name: str, condition: bool, rule: str) -> None:
-        if not condition:
-            raise InvalidConfig(f"WaveGlowConfig.{name} (={getattr(self, name)!r}) must {rule}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values, for a header or JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> WaveGlowConfig:
-        """The inverse of `to_dict`; an unknown or a missing key is `InvalidConfig`.
-
-        >>> config = WaveGlowConfig(channels=64)
-        >>> WaveGlowConfig.from_dict(config.to_dict()) == config
-        True
-        """
-        names = {field.name for field in fields(cls)}
-        if set(values) != names:
-            raise InvalidConfig(f"WaveGlowConfig has the fields {sorted(names)}, got {sorted(values)}")
-        return cls(**values)
-
-
-def _is_integer(value: object, least: int) -> bool:
-    return type(value) is int and value >= least
-
-
-def _are_positive(values: object) -> bool:
-    return isinstance(values, tuple) and bool(values) and all(_is_integer(value, 1) for value in values)
-
-
-def _is_scale(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
+Conditioner = TransposedUpsample | FrameEncoder | Repeat
+Whitening = NoFront | LappedFront | CholeskyFront
 
 
 class WaveGlow(nn.Module):
@@ -148,7 +67,9 @@ class WaveGlow(nn.Module):
         config: the shape; `InvalidConfig` where it contradicts itself.
         spec: of the mel; `InvalidConfig` where the config's group does not divide its hop.
 
-    Shapes: ``audio [B, T]``, ``z [B, T]``, ``mel [B, M, L]`` with T = L · hop exactly. Raises `InvalidAudio`
+    Shapes: ``audio [B, T]``, ``z [B, T]``, ``mel [B, M, L]`` with T = L · hop exactly. Clips of unequal
+    length are one batch with ``lengths [B]``, the frames of each: what stands behind a clip's end changes
+    nothing in it, and comes out as zeros. Raises `InvalidAudio`
     (in ``inverse``, where the signal is z, `InvalidInput`) for another shape of the signal, `InvalidMel` for
     one of the mel, `InvalidInput` where one holds more clips than the other.
 
@@ -170,7 +91,9 @@ class WaveGlow(nn.Module):
         self.prior = GaussianPrior()
         self.encoder, cond_channels = _conditioning(config, spec)
         self.front = _front(config, spec, cond_channels)
-        self.flow = Squeezed(config.group, Chain(_steps(config, cond_channels, config.group, 0)))
+        steps = _steps(config, cond_channels, config.group, 0)
+        scale = [Scale(config.group)] if config.coupling == "additive" else []
+        self.flow = Squeezed(config.group, Chain([*steps, *scale]))
 
     @property
     def halo(self) -> int:
@@ -185,28 +108,45 @@ class WaveGlow(nn.Module):
         frames = -(-groups * config.group // self.spec.hop_length)  # rounded up
         return frames + max(self.encoder.reach, self.front.reach)
 
-    def forward(self, audio: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, audio: Tensor, mel: Tensor, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Data → latent: ``z [B, T]`` and ``log |det ∂z/∂audio|`` ``[B]``."""
-        self._check("audio", audio, mel, InvalidAudio)
-        features, whitening = self._condition(audio, mel)
-        x, front_log_det = self.front.flow(audio, whitening)
-        z, log_det = self.flow(x, features)
+        self._check("audio", audio, mel, lengths, InvalidAudio)
+        audio, samples = self._samples(audio, lengths)
+        features, whitening = self._condition(audio, mel, lengths)
+        x, front_log_det = self.front.flow(audio, whitening, samples)
+        z, log_det = self.flow(x, features, samples)
         return z, front_log_det + log_det
 
-    def inverse(self, z: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
+    def local(
+        self, audio: Tensor, mel: Tensor, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Data → latent, with the log-determinant sample by sample, ``[B, T]``: see `Flow.local`."""
+        self._check("audio", audio, mel, lengths, InvalidAudio)
+        audio, samples = self._samples(audio, lengths)
+        features, whitening = self._condition(audio, mel, lengths)
+        x, front_log_det = self.front.flow.local(audio, whitening, samples)
+        z, log_det = self.flow.local(x, features, samples)
+        return z, front_log_det + log_det
+
+    def inverse(self, z: Tensor, mel: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Latent → data: ``audio [B, T]`` and ``log |det ∂audio/∂z|`` ``[B]``."""
-        self._check("z", z, mel, InvalidInput)
-        features, whitening = self._condition(z, mel)
-        x, log_det = self.flow.inverse(z, features)
-        audio, front_log_det = self.front.flow.inverse(x, whitening)
+        self._check("z", z, mel, lengths, InvalidInput)
+        z, samples = self._samples(z, lengths)
+        features, whitening = self._condition(z, mel, lengths)
+        x, log_det = self.flow.inverse(z, features, samples)
+        audio, front_log_det = self.front.flow.inverse(x, whitening, samples)
         return audio, log_det + front_log_det
 
-    def log_prob(self, audio: Tensor, mel: Tensor) -> Tensor:
+    def log_prob(self, audio: Tensor, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
         """``log p(audio | mel)`` ``[B]`` in nats, with ½ ln 2π a sample; divide by T for nats per sample."""
-        z, log_det = self(audio, mel)
-        return self.prior.log_prob(z) + log_det
+        z, log_det = self(audio, mel, lengths)
+        return self.prior.log_prob(z, self._samples(z, lengths)[1]) + log_det
 
-    def _check(self, name: str, signal: Tensor, mel: Tensor, error: type[InvalidInput]) -> None:
+    def _check(
+        self, name: str, signal: Tensor, mel: Tensor, lengths: Tensor | None, error: type[InvalidInput]
+    ) -> None:
         bands = self.spec.n_mels
         if mel.ndim != 3 or mel.shape[1] != bands or mel.shape[2] == 0:
             raise InvalidMel(f"mel has shape {tuple(mel.shape)}, expected [batch, {bands}, frames]")
@@ -215,13 +155,31 @@ class WaveGlow(nn.Module):
             raise error(f"{name} has shape {tuple(signal.shape)}, expected {rule}")
         if signal.shape[0] != mel.shape[0]:
             raise InvalidInput(f"{name} is a batch of {len(signal)} and mel of {len(mel)}, expected as many")
+        if lengths is not None and not _are_lengths(lengths, mel):
+            rule = f"{len(mel)} integers within 1 … {mel.shape[2]}, the frames of each clip"
+            raise InvalidInput(f"lengths is {lengths!r}, expected {rule}")
 
-    def _condition(self, signal: Tensor, mel: Tensor) -> tuple[Tensor, Tensor | None]:
-        features = self.encoder(mel, signal.shape[1] // self.config.group)
-        return features, self.front.condition(mel, features)
+    def _samples(self, signal: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The signal with silence behind the end of each clip, and the clips' lengths in samples."""
+        samples = None if lengths is None else lengths * self.spec.hop_length
+        return cleared(signal, samples), samples
+
+    def _condition(
+        self, signal: Tensor, mel: Tensor, lengths: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        mel = cleared(mel, lengths, self.spec.log_floor)  # whatever came: what is not finite would spread
+        features = self.encoder(mel, signal.shape[1] // self.config.group, lengths)
+        return features, self.front.condition(mel, features, lengths)
 
 
-def _conditioning(config: WaveGlowConfig, spec: MelSpec) -> tuple[TransposedUpsample | FrameEncoder, int]:
+def _are_lengths(lengths: Tensor, mel: Tensor) -> bool:
+    whole = lengths.shape == mel.shape[:1] and not (lengths.is_floating_point() or lengths.is_complex())
+    return whole and bool(((lengths >= 1) & (lengths <= mel.shape[2])).all())
+
+
+def _conditioning(config: WaveGlowConfig, spec: MelSpec) -> tuple[Conditioner, int]:
+    if config.conditioning == "repeat":
+        return Repeat(), spec.n_mels
     if config.conditioning == "transposed":
         channels = spec.n_mels * config.group
         return TransposedUpsample(spec.n_mels, spec.win_length, spec.hop_length, config.group), channels
@@ -229,9 +187,7 @@ def _conditioning(config: WaveGlowConfig, spec: MelSpec) -> tuple[TransposedUpsa
     return FrameEncoder(spec.n_mels, width, layers, spec.hop_length, config.group), width
 
 
-def _front(
-    config: WaveGlowConfig, spec: MelSpec, cond_channels: int
-) -> NoFront | LappedFront | CholeskyFront:
+def _front(config: WaveGlowConfig, spec: MelSpec, cond_channels: int) -> Whitening:
     if config.front == "lapped":
         return LappedFront(spec, config.group, config.group, cond_channels)
     if config.front == "filter":
@@ -243,21 +199,39 @@ def _steps(config: WaveGlowConfig, cond_channels: int, channels: int, step: int)
     """The steps from ``step`` on; an early output nests all that follow it."""
     if step == config.flows:
         return []
-    if config.early_every and step and step % config.early_every == 0:
-        rest = channels - config.early_size
-        inner = [*_step(config, cond_channels, rest), *_steps(config, cond_channels, rest, step + 1)]
-        return [Split(config.early_size, Chain(inner))]
-    return [*_step(config, cond_channels, channels), *_steps(config, cond_channels, channels, step + 1)]
+    early = config.early_size if config.early_every and step and step % config.early_every == 0 else 0
+    rest = channels - early
+    coupling = _coupling(config, cond_channels, rest, step)
+    flows = [_mix(config, rest, step), coupling, *_steps(config, cond_channels, rest, step + 1)]
+    return [Split(early, Chain(flows))] if early else flows
 
 
-def _step(config: WaveGlowConfig, cond_channels: int, channels: int) -> list[Flow]:
+def _mix(config: WaveGlowConfig, channels: int, step: int) -> Flow:
+    if config.mix == "conv":
+        return InvertibleConv1x1(channels)
+    if config.mix == "shuffle":
+        return Shuffle(channels, seed=step)
+    return Swap(channels // 2) if config.mix == "swap" else Reverse()
+
+
+def _coupling(config: WaveGlowConfig, cond_channels: int, channels: int, step: int) -> Flow:
     keep = channels // 2
-    net = WaveNet(
+    net, changed = _network(config, cond_channels, keep, channels - keep), channels - keep
+    flow: Flow = AffineCoupling(net, keep, bound=config.bound)
+    if config.coupling == "additive":
+        flow = AdditiveCoupling(net, keep)
+    if config.halves == "alternate" and step % 2:  # the last channels come first, and go back
+        return Chain([Swap(changed), flow, Inverse(Swap(changed))])
+    return flow
+
+
+def _network(config: WaveGlowConfig, cond_channels: int, keep: int, changed: int) -> nn.Module:
+    kind = WaveNet if config.net == "wavenet" else SeparableWaveNet
+    return kind(
         keep,
-        2 * (channels - keep),
+        changed if config.coupling == "additive" else 2 * changed,
         cond_channels,
         channels=config.channels,
         dilations=config.dilations,
         kernel=config.kernel,
     )
-    return [InvertibleConv1x1(channels), AffineCoupling(net, keep, bound=config.bound)]

@@ -1,4 +1,4 @@
-"""From mel frames to the rate of the groups: the two conditioning networks of a WaveGlow.
+"""From mel frames to the rate of the groups: the conditioning networks of a WaveGlow.
 
 Shape letters: B batch, T samples, M mel bands, L mel frames, G group size, S = T / G groups, C channels.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from vocoder.padding import cleared
 
 
 class TransposedUpsample(nn.Module):
@@ -36,9 +38,30 @@ class TransposedUpsample(nn.Module):
         self.reach = (window - 1) // hop
         self.conv = nn.ConvTranspose1d(bands, bands, window, stride=hop)
 
-    def forward(self, mel: Tensor, groups: int) -> Tensor:
+    def forward(self, mel: Tensor, groups: int, lengths: Tensor | None = None) -> Tensor:
+        """What stands behind a clip's end reaches later samples only, so ``lengths`` change nothing."""
         audio_rate = self.conv(mel)[:, :, : groups * self.group]
         return audio_rate.unflatten(2, (groups, self.group)).transpose(2, 3).flatten(1, 2)
+
+
+class Repeat(nn.Module):
+    """No network at all: every mel frame, as often as there are groups in a hop.
+
+    "Nearest" upsampling, as in SqueezeWave (Zhai et al. 2020, arXiv:2001.05685, its code), whose couplings
+    read the mel themselves.
+
+    Shapes: ``mel [B, M, L]``, ``groups = S``, a multiple of L → ``[B, M, S]``.
+
+    Example:
+        >>> import torch
+        >>> Repeat()(torch.tensor([[[1.0, 2.0]]]), groups=4).tolist()
+        [[[1.0, 1.0, 2.0, 2.0]]]
+    """
+
+    reach = 0
+
+    def forward(self, mel: Tensor, groups: int, lengths: Tensor | None = None) -> Tensor:
+        return mel.repeat_interleave(groups // mel.shape[2], 2)
 
 
 class FrameEncoder(nn.Module):
@@ -58,7 +81,7 @@ class FrameEncoder(nn.Module):
         reach: frames each side that a group sees besides its own: 2 by W, 1 by each layer, and to the right 1
             by reading between frames.
 
-    Shapes: ``mel [B, M, L]``, ``groups = S`` → ``[B, C, S]``.
+    Shapes: ``mel [B, M, L]``, ``groups = S``, ``lengths [B]`` in frames → ``[B, C, S]``.
     """
 
     MEAN, STD = -6.0, 2.5  # of natural-log mels of speech; only the scale of the first layer depends on them
@@ -70,11 +93,11 @@ class FrameEncoder(nn.Module):
         self.start = nn.Conv1d(bands, channels, 5, padding=2)
         self.layers = nn.ModuleList(_Residual(channels) for _ in range(layers))
 
-    def forward(self, mel: Tensor, groups: int) -> Tensor:
-        hidden = self.start((mel - self.MEAN) / self.STD)
+    def forward(self, mel: Tensor, groups: int, lengths: Tensor | None = None) -> Tensor:
+        hidden = cleared(self.start(cleared((mel - self.MEAN) / self.STD, lengths)), lengths)
         for layer in self.layers:
-            hidden = layer(hidden)
-        return at_groups(F.gelu(hidden), groups, self.hop, self.group)
+            hidden = cleared(layer(hidden), lengths)
+        return at_groups(F.gelu(hidden), groups, self.hop, self.group, lengths)
 
 
 class _Residual(nn.Module):
@@ -87,11 +110,13 @@ class _Residual(nn.Module):
         return hidden + self.mix(F.gelu(self.spread(F.gelu(hidden))))
 
 
-def at_groups(frames: Tensor, groups: int, hop: int, group: int) -> Tensor:
+def at_groups(
+    frames: Tensor, groups: int, hop: int, group: int, lengths: Tensor | None = None
+) -> Tensor:
     """Read a sequence of frames at the centres of the groups, linearly between the two nearest frames.
 
-    Frame k is centred on sample ``k·hop``, group s on sample ``(s + ½)·G``; behind the last frame its value
-    is kept::
+    Frame k is centred on sample ``k·hop``, group s on sample ``(s + ½)·G``; behind the last frame, which is
+    each clip's own where ``lengths [B]`` say so, its value is kept::
 
         frames      k         k+1        k+2          hop = 2·G
         samples     |---------|----------|
@@ -106,7 +131,17 @@ def at_groups(frames: Tensor, groups: int, hop: int, group: int) -> Tensor:
         [[[2.0, 6.0, 8.0, 8.0]]]
     """
     centre = (torch.arange(groups, device=frames.device) * 2 + 1) * group  # in half samples, hence an integer
-    left = centre.div(2 * hop, rounding_mode="floor").clamp(max=frames.shape[2] - 1)
-    weight = (centre - left * 2 * hop).to(frames.dtype) / (2 * hop)
-    right = (left + 1).clamp(max=frames.shape[2] - 1)
-    return torch.lerp(frames[..., left], frames[..., right], weight.clamp(max=1))
+    before = centre.div(2 * hop, rounding_mode="floor")
+    if lengths is None:
+        left, right = (index.clamp(max=frames.shape[2] - 1) for index in (before, before + 1))
+        near, far = frames[..., left], frames[..., right]
+    else:
+        left, right = (torch.minimum(index, lengths[:, None] - 1) for index in (before, before + 1))
+        near, far = (_gather(frames, index) for index in (left, right))
+    weight = ((centre - left * 2 * hop).to(frames.dtype) / (2 * hop)).clamp(max=1)
+    return torch.lerp(near, far, weight if lengths is None else weight[:, None])
+
+
+def _gather(frames: Tensor, index: Tensor) -> Tensor:
+    """``frames [B, C, L]`` at ``index [B, S]``: ``[B, C, S]``."""
+    return frames.gather(2, index[:, None].expand(-1, frames.shape[1], -1))

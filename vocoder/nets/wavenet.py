@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from vocoder.padding import cleared
+
 
 class WaveNet(nn.Module):
     """A stack of gated dilated convolutions with residual and skip paths.
@@ -24,7 +26,8 @@ class WaveNet(nn.Module):
         kernel: taps of the dilated convolutions, odd.
 
     Shapes: ``x [B, in, S]``, ``cond [B, cond, S]`` → ``[B, out, S]``; a group sees
-    ``Σ dilations · (kernel − 1) / 2`` neighbours each side.
+    ``Σ dilations · (kernel − 1) / 2`` neighbours each side. ``lengths [B]``, in groups, keep a shorter clip
+    from hearing the padding behind it.
     """
 
     def __init__(
@@ -53,8 +56,8 @@ class WaveNet(nn.Module):
         nn.init.zeros_(self.end.weight)
         nn.init.zeros_(self.end.bias)  # type: ignore[arg-type]  # nn.Conv1d types its bias as optional
 
-    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
-        hidden = self.start(x)
+    def forward(self, x: Tensor, cond: Tensor, lengths: Tensor | None = None) -> Tensor:
+        hidden = cleared(self.start(x), lengths)
         skips = []
         conds = self.cond_layer(cond).split(2 * self.channels, 1)
         for layer, res_skip, layer_cond in zip(self.in_layers, self.res_skip_layers, conds, strict=True):
@@ -62,5 +65,5 @@ class WaveNet(nn.Module):
             out = res_skip(torch.tanh(content) * torch.sigmoid(gate))
             skips.append(out[:, -self.channels :])
             if out.shape[1] > self.channels:
-                hidden = hidden + out[:, : self.channels]
+                hidden = cleared(hidden + out[:, : self.channels], lengths)
         return self.end(torch.stack(skips).sum(0) if len(skips) > 1 else skips[0])

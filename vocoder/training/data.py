@@ -83,11 +83,11 @@ class Batches:
         self.log_mel = LogMel(spec)
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """``audio [B, T]``, ``mel [B, M, L]`` and standard normal ``noise [2, B, T]``."""
+        """``audio [B, T]``, ``mel [B, M, L]`` and standard normal ``noise [3, B, T]``."""
         sources = [np.random.default_rng([self.seed, step, place]) for place in self.places]
         wide = torch.from_numpy(np.stack([self._segment(rng) for rng in sources]))
         audio, mel = trim_margin(wide, self.log_mel(wide), self.margin, self.spec.hop_length)
-        noise = np.stack([rng.standard_normal((2, audio.shape[1]), dtype=np.float32) for rng in sources], 1)
+        noise = np.stack([rng.standard_normal((3, audio.shape[1]), dtype=np.float32) for rng in sources], 1)
         return audio, mel, torch.from_numpy(noise)
 
     def _segment(self, rng: np.random.Generator) -> np.ndarray:

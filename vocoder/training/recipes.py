@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from vocoder.features import MelSpec
 from vocoder.models.waveglow import WaveGlowConfig
@@ -50,6 +51,8 @@ class Recipe:
         validate_every, save_every: in steps.
         validation_clips: how many of the validation clips are scored each time.
         temperature: the default that the published checkpoint carries.
+        precision: of the networks on a GPU, where it has bfloat16; on a CPU always ``32-true``. bfloat16
+            costs a trained small voice the gradient of its spectral term (`benchmarks/reversible.py`).
     """
 
     name: str
@@ -63,6 +66,7 @@ class Recipe:
     save_every: int = 500
     validation_clips: int = 25
     temperature: float = 0.8
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
     seed: int = 0
 
 
@@ -84,23 +88,32 @@ def small(**shape: object) -> WaveGlowConfig:
     return WaveGlowConfig(**{**defaults, **shape})  # type: ignore[arg-type]  # the fields are checked by WaveGlowConfig
 
 
+SMALL = Recipe(
+    name="waveglow-small",
+    config=small(),
+    weights=Weights(likelihood=0.3, spectral=2.0, temperature=0.7, likelihood_every=4),
+    optimiser=Optimiser(clip=1.0),
+    temperature=0.7,
+)
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe(
-            name="waveglow-small",
-            config=small(),
-            weights=Weights(likelihood=0.3, spectral=2.0, temperature=0.7, likelihood_every=4),
-            optimiser=Optimiser(clip=1.0),
-            temperature=0.7,
-        ),
+        SMALL,
+        replace(SMALL, name="nice-small", config=small(coupling="additive", mix="swap", bound=None)),
+        replace(SMALL, name="realnvp-small", config=small(mix="swap")),
         Recipe(
             name="waveglow-256",
             config=WaveGlowConfig(),
             cut=Cut(batch=12, frames=62),
             optimiser=Optimiser(rate=1e-4, betas=(0.9, 0.999), weight_decay=0.0, cooldown=0.0),
+            precision="bf16-mixed",
             steps=580_000,
         ),
     )
 }
-"""The runs by name: ``waveglow-small`` makes the embedded voice, ``waveglow-256`` is the published one."""
+"""The runs by name: ``waveglow-small`` makes the embedded voice, ``waveglow-256`` is the published one.
+
+``realnvp-small`` and ``nice-small`` are what that would have been before Glow's convolution, and before
+RealNVP's scale.
+"""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,9 +20,12 @@ from vocoder import checkpoint
 from vocoder.clips import find_clips
 from vocoder.device import choose_device
 from vocoder.errors import InvalidConfig
+from vocoder.flows import make_reversible
 from vocoder.models.waveglow import WaveGlow
 from vocoder.training.data import Batches, Recordings, shortest_clip
+from vocoder.training.interrupt import signals_stop
 from vocoder.training.objective import Objective
+from vocoder.training.optimiser import adamw, moving_average
 from vocoder.training.recipes import Recipe
 from vocoder.training.report import Report
 from vocoder.training.state import describe, load_state, save_state
@@ -44,6 +44,7 @@ def train(
     minutes: float | None = None,
     processes: int | None = None,
     device: str | None = None,
+    reversible: bool = False,
 ) -> None:
     """Run a recipe on folders of recordings; everything it makes is under ``out``.
 
@@ -58,22 +59,27 @@ def train(
             which `benchmarks/training_speed.py` measured ahead of several for the small voice. Under
             ``torchrun`` its own number counts.
         device: ``cpu`` or ``cuda``; by default CUDA where there is one.
+        reversible: train in memory that does not grow with the number of flows, and more time
+            (`vocoder.flows.reversible`). A choice of this call like its device: a run may go on with either,
+            and is resumed bit for bit with the same. State and voice say which the last call made.
     """
     if steps is not None:
         recipe = replace(recipe, steps=steps)
-    fabric = _fabric(choose_device(device), processes)
+    fabric = _fabric(choose_device(device), processes, recipe.precision)
     fabric.launch()
-    run = Run(fabric, recipe, data, out, warm_start)
-    with _signals_stop(run):
+    run = Run(fabric, recipe, data, out, warm_start, reversible=reversible)
+    with signals_stop(run.stop):
         run.go(float("inf") if minutes is None else 60 * minutes)
 
 
-def _fabric(device: torch.device, processes: int | None) -> Fabric:
+def _fabric(
+    device: torch.device, processes: int | None, precision: Literal["32-true", "bf16-mixed"]
+) -> Fabric:
     processes = processes or _default_processes(device)
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         one = [device.index] if device.index is not None else processes
-        return Fabric(accelerator="cuda", devices=one, precision="bf16-mixed" if native else "32-true")
+        return Fabric(accelerator="cuda", devices=one, precision=precision if native else "32-true")
     if processes > 1:
         torch.set_num_threads(1)
     parallel = processes > 1 or TORCHRUN in os.environ
@@ -87,34 +93,20 @@ def _default_processes(device: torch.device) -> int:
     return torch.cuda.device_count() if device.type == "cuda" else 1
 
 
-@contextmanager
-def _signals_stop(run: Run) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the run after its step, its state saved; a second one ends it at once."""
-    caught: list[int] = []
-
-    def stop(number: int, _: object) -> None:
-        caught.append(number)
-        run.stopping = True
-        signal.signal(number, signal.default_int_handler)
-
-    signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.signal(number, stop) for number in signals}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if caught:
-        raise KeyboardInterrupt
-
-
 class Run:
     """One process of a run: its model, its averaged copy, its optimiser and its place in the schedule."""
 
     def __init__(
-        self, fabric: Fabric, recipe: Recipe, data: Sequence[Path], out: Path, warm_start: Path | None
+        self,
+        fabric: Fabric,
+        recipe: Recipe,
+        data: Sequence[Path],
+        out: Path,
+        warm_start: Path | None,
+        *,
+        reversible: bool = False,
     ) -> None:
-        self.fabric, self.recipe, self.out = fabric, recipe, out
+        self.fabric, self.recipe, self.out, self.reversible = fabric, recipe, out, reversible
         quiet = not fabric.is_global_zero
         shortest = shortest_clip(recipe.spec, recipe.cut)
         recordings = Recordings(_clips(data, "train"), recipe.spec, shortest, quiet=quiet)
@@ -122,11 +114,14 @@ class Run:
             recordings, recipe.spec, recipe.cut, recipe.seed, fabric.global_rank, fabric.world_size
         )
         self.model = self._model(warm_start)
+        make_reversible(self.model, reversible)
         self.held_out = self._held_out(data)
         out.mkdir(parents=True, exist_ok=True)
-        self.average = AveragedModel(self.model, multi_avg_fn=_ema(recipe.optimiser.ema)).to(fabric.device)
-        self.optimiser = _adamw(self.model, recipe)
+        average = moving_average(recipe.optimiser.ema)
+        self.average = AveragedModel(self.model, multi_avg_fn=average).to(fabric.device)
+        self.optimiser = adamw(self.model, recipe.optimiser)
         self.step, self.skipped, self.seconds, self.stopping = 0, 0, 0.0, False
+        self.nll: float | None = None  # of the averaged model, when it was last validated
         self._resume(fresh=warm_start is not None)
         self.objective, self.wrapped = fabric.setup(Objective(self.model, recipe.weights), self.optimiser)
 
@@ -150,6 +145,10 @@ class Run:
             self.report.say(f"step {self.step}: wrote {self.out / 'voice.safetensors'}")
             self.report.close()
 
+    def stop(self) -> None:
+        """End after the step that is being done."""
+        self.stopping = True
+
     def save(self) -> None:
         """Write the state and publish the averaged weights (first process only)."""
         if not self.fabric.is_global_zero:
@@ -166,6 +165,8 @@ class Run:
                 "recipe": self.recipe.name,
                 "hours": round(self.seconds / 3600, 3),
                 "skipped": self.skipped,
+                "reversible": self.reversible,
+                "nll": self.nll,
             },
         )
 
@@ -185,6 +186,7 @@ class Run:
             "step": self.step,
             "skipped": self.skipped,
             "seconds": self.seconds,
+            "reversible": self.reversible,
         }
 
     def _model(self, warm_start: Path | None) -> WaveGlow:
@@ -249,7 +251,8 @@ class Run:
         assert self.report
         validation = Validation(self.held_out, self.model)
         model = self.averaged
-        line = {"nll": validation(model), "hours": self.seconds / 3600, "skipped": self.skipped}
+        self.nll = validation(model)
+        line = {"nll": self.nll, "hours": self.seconds / 3600, "skipped": self.skipped}
         self.report.validation(self.step, line)
         self.report.sample(self.step, *validation.sample(model, self.recipe.temperature))
 
@@ -262,26 +265,3 @@ class Run:
 
 def _clips(data: Sequence[Path], split: str) -> list[Path]:
     return [clip for folder in data for clip in find_clips(Path(folder), split, flagged=split != "train")]
-
-
-def _adamw(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    optimiser = recipe.optimiser
-    return torch.optim.AdamW(
-        model.parameters(),
-        lr=optimiser.rate,
-        betas=optimiser.betas,
-        weight_decay=optimiser.weight_decay,
-        foreach=True,
-    )
-
-
-def _ema(decay: float) -> Any:
-    """Exponential moving average whose memory grows with the run up to ``decay``: a young average is no
-    average of noise."""
-
-    @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
-        weight = 1 - min(decay, (int(count) + 1) / (int(count) + 10))
-        torch._foreach_lerp_(averaged, current, weight)
-
-    return update

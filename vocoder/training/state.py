@@ -6,12 +6,21 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import torch
 
 from vocoder.errors import CheckpointError
-from vocoder.training.recipes import Recipe
+
+
+class Recipe(Protocol):
+    """A dataclass with a name: everything that decides a run, besides the data and the machine."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """What the run is called."""
 
 
 def describe(recipe: Recipe) -> str:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from vocoder.errors import InvalidInput
+from tests.vocoder.laws import stirred
+from vocoder.errors import InvalidConfig, InvalidInput
 from vocoder.flows import InvertibleConv1x1
 
 Mode = Callable[[], AbstractContextManager[None]]
@@ -59,7 +60,7 @@ def test_sign_of_the_determinant_is_nobodys_business(mix: InvertibleConv1x1, sig
 def test_wrong_channels_are_refused(mix: InvertibleConv1x1) -> None:
     """Five channels do not go through a 4 × 4 matrix, in either direction."""
     for direction in (mix, mix.inverse):
-        with pytest.raises(InvalidInput, match=r"\[B, 4, S\]"):
+        with pytest.raises(InvalidInput, match=r"\[B, 4, …\]"):
             direction(torch.zeros(1, 5, 3, dtype=torch.float64))
 
 
@@ -234,3 +235,112 @@ def test_threads_may_share_it() -> None:
     for weight in weights:
         mix.weight.data = weight
         _assert_fresh(mix, ones, torch.inference_mode)
+
+
+def _triangular(channels: int = 4) -> InvertibleConv1x1:
+    """A factored mixing in float64, away from where it starts."""
+    return stirred(InvertibleConv1x1(channels, "plu").double())
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("channels", [1, 2, 7, 48])
+def test_both_forms_start_as_the_same_rotation(channels: int) -> None:
+    """From one seed they draw one orthonormal matrix, to the last digits."""
+    matrices = []
+    for form in ("dense", "plu"):
+        torch.manual_seed(3)
+        matrices.append(InvertibleConv1x1(channels, form).matrix())
+    torch.testing.assert_close(matrices[1], matrices[0], rtol=0, atol=1e-13)
+    torch.testing.assert_close(matrices[1] @ matrices[1].T, torch.eye(channels), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 4, 5), (3, 4, 2, 3)], ids=str)
+def test_the_factored_form_is_the_dense_one(shape: tuple[int, ...]) -> None:
+    """For the same W both answer the same, in both directions, log-determinants included."""
+    factored, dense = _triangular(), InvertibleConv1x1(4).double()
+    dense.weight.data = factored.matrix().detach()
+    x = torch.randn(shape, dtype=torch.float64)
+    for ours, theirs in ((factored, dense), (factored.inverse, dense.inverse)):
+        torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=1e-11)
+
+
+def test_what_is_fixed_and_what_is_learned() -> None:
+    """W = P L (U + diag s): P and the signs of s are buffers, the triangles and ln |s| parameters."""
+    mix = _triangular()
+    assert set(dict(mix.named_parameters())) == {"lower", "upper", "log_scale"}
+    assert set(dict(mix.named_buffers())) == {"signs", "permutation"}
+    assert set(mix.state_dict()) == {"lower", "upper", "log_scale", "signs", "permutation"}
+    assert set(mix.signs.tolist()) <= {-1.0, 1.0}
+    permutation = torch.eye(4, dtype=torch.float64)[mix.permutation]
+    lower, upper = mix.lower.tril(-1) + torch.eye(4), mix.upper.triu(1)
+    expected = permutation @ lower @ (upper + torch.diag(mix.signs * mix.log_scale.exp()))
+    torch.testing.assert_close(mix.matrix(), expected)
+    _, log_det = mix(torch.zeros(1, 4, 3, dtype=torch.float64))
+    assert log_det.item() == pytest.approx(3 * mix.log_scale.sum().item())
+
+
+def test_signs_of_the_factored_form_do_not_change() -> None:
+    """However far training drives it, W keeps the sign of its determinant and stays invertible."""
+    mix = _triangular()
+    sign = torch.det(mix.matrix()).sign()
+    for drive in (-1e3, 1e3):
+        mix.log_scale.data.fill_(drive)
+        assert torch.det(mix.matrix()).sign() == sign
+        x, log_det = mix.inverse(_z())
+        assert x.isfinite().all()
+        assert log_det.abs().max().item() == pytest.approx(3 * 4 * 14)
+
+
+def _turn_upper(mix: InvertibleConv1x1) -> None:
+    mix.upper.data[0, 3] += 1
+
+
+def _turn_lower(mix: InvertibleConv1x1) -> None:
+    mix.lower.data = mix.lower.data * 2
+
+
+def _turn_scale(mix: InvertibleConv1x1) -> None:
+    with torch.no_grad():
+        mix.log_scale.add_(1)
+
+
+def _turn_sign(mix: InvertibleConv1x1) -> None:
+    mix.signs.neg_()
+
+
+def _load_factors(mix: InvertibleConv1x1) -> None:
+    mix.load_state_dict(_triangular().state_dict())
+
+
+@pytest.mark.parametrize(
+    "change", [_turn_upper, _turn_lower, _turn_scale, _turn_sign, _load_factors, _single]
+)
+@each_mode
+def test_the_factored_inverse_never_goes_stale(
+    change: Callable[[InvertibleConv1x1], None], mode: Mode
+) -> None:
+    """Whichever factor is written, the next inverse is the new matrix's."""
+    mix, z = _triangular(), _z()
+    for _ in range(2):
+        with mode():
+            x, _ = mix.inverse(z.to(mix.lower.dtype))
+        torch.testing.assert_close(mix.matrix().detach() @ x, z.to(x.dtype), rtol=0, atol=1e-4)
+        change(mix)
+
+
+def test_unknown_forms_are_refused() -> None:
+    """There are two."""
+    with pytest.raises(InvalidConfig, match="form"):
+        InvertibleConv1x1(4, "qr")  # type: ignore[arg-type]  # wrong on purpose
+    with pytest.raises(InvalidConfig, match="channels"):
+        InvertibleConv1x1(0)
+
+
+def test_a_compiled_inverse_keeps_nothing() -> None:
+    """A graph that cannot compare weights inverts the weights that it is given."""
+    for mix, z in ((InvertibleConv1x1(4).double(), _z()), (_triangular(), _z())):
+        with torch.no_grad():
+            compiled = torch.compile(mix.inverse, fullgraph=True, backend="aot_eager")
+            for _ in range(2):
+                torch.testing.assert_close(compiled(z), mix.inverse(z), rtol=0, atol=1e-12)
+                next(mix.parameters()).mul_(1.5)

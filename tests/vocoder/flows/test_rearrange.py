@@ -2,11 +2,24 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from vocoder.errors import InvalidConfig, InvalidInput
-from vocoder.flows import Chain, InvertibleConv1x1, Reverse, Split, Squeeze, Squeezed
+from vocoder.flows import (
+    Chain,
+    Checkerboard,
+    InvertibleConv1x1,
+    OddEven,
+    Reverse,
+    Split,
+    Squeeze,
+    Squeeze2d,
+    Squeezed,
+    Squeezed2d,
+    Trailing,
+)
 
 
 def test_squeeze_layout() -> None:
@@ -81,3 +94,85 @@ def test_chain_walks_back_the_way_it_came() -> None:
     assert torch.equal(chain.inverse(chain(x)[0])[0], x)
     assert len(chain) == 2
     assert next(iter(chain)) is scale
+
+
+def _space_to_depth(images: np.ndarray) -> np.ndarray:
+    """Glow's and RealNVP's squeeze of [N, H, W, C], as their code has it: reshape, transpose, reshape."""
+    n, height, width, channels = images.shape
+    squares = images.reshape(n, height // 2, 2, width // 2, 2, channels).transpose(0, 1, 3, 5, 2, 4)
+    return squares.reshape(n, height // 2, width // 2, 4 * channels)
+
+
+def _ordered(images: np.ndarray) -> np.ndarray:
+    """RealNVP's ordered squeeze, as its code has it: a convolution of stride 2 with its channels sorted."""
+    channels = images.shape[3]
+    kernel = np.zeros((2, 2, channels, 4 * channels))
+    for c in range(channels):
+        for slot, (row, column) in enumerate([(0, 0), (1, 1), (0, 1), (1, 0)]):
+            kernel[row, column, c, 4 * c + slot] = 1
+    kernel = kernel[..., [4 * c + slot for slot in range(4) for c in range(channels)]]
+    squares = images.reshape(len(images), images.shape[1] // 2, 2, images.shape[2] // 2, 2, channels)
+    return np.einsum("nhiwjc,ijco->nhwo", squares, kernel)
+
+
+@pytest.mark.parametrize(("ordered", "reference"), [(False, _space_to_depth), (True, _ordered)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_squares_are_in_the_order_of_the_authors(ordered: bool, reference: object, channels: int) -> None:
+    """Every pixel is where the authors' code puts it, and comes back."""
+    assert callable(reference)
+    x = torch.arange(2.0 * channels * 4 * 6).view(2, channels, 4, 6)
+    z, log_det = Squeeze2d(ordered)(x)
+    expected = torch.from_numpy(reference(x.numpy().transpose(0, 2, 3, 1))).permute(0, 3, 1, 2)
+    assert torch.equal(z, expected.to(z.dtype))
+    assert log_det.tolist() == [0.0, 0.0]
+    assert torch.equal(Squeeze2d(ordered).inverse(z)[0], x)
+
+
+def test_the_half_that_an_ordered_squeeze_puts_first_is_a_checkerboard() -> None:
+    """What stays when the last half of its channels leaves are the pixels of one colour."""
+    x = torch.rand(2, 3, 4, 6)
+    kept, _ = Split(Trailing(6), Reverse())._split(Squeeze2d(ordered=True)(x)[0])
+    even, odd = Checkerboard(odd=False).split(x)
+    assert torch.equal(kept.flatten().sort().values, odd[odd > 0].sort().values)
+    assert not torch.isin(kept, even[even > 0]).any()
+
+
+def test_squeezed2d_works_within_squares() -> None:
+    """Reversing the channels of every square turns each of them by half a turn."""
+    x = torch.arange(8.0).view(1, 1, 2, 4)
+    z, _ = Squeezed2d(Reverse())(x)
+    assert z.flatten(1).tolist() == [[5.0, 4.0, 7.0, 6.0, 1.0, 0.0, 3.0, 2.0]]
+    assert z.shape == x.shape
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3, 2), (1, 1, 2, 5), (1, 2, 0, 2)])
+def test_images_that_are_no_squares_are_refused(shape: tuple[int, ...]) -> None:
+    """A row or a column over is not dropped silently."""
+    for flow in (Squeeze2d(), Squeeze2d(ordered=True), Squeezed2d(Reverse())):
+        with pytest.raises(InvalidInput, match="even height and width"):
+            flow(torch.zeros(shape))
+    with pytest.raises(InvalidInput, match="even height and width"):
+        Squeezed2d(Reverse()).inverse(torch.zeros(shape))
+
+
+def test_channels_that_are_no_squares_are_refused() -> None:
+    """Six channels are one square and a half."""
+    for ordered in (False, True):
+        with pytest.raises(InvalidInput, match="4C channels"):
+            Squeeze2d(ordered).inverse(torch.zeros(1, 6, 2, 2))
+
+
+def test_images_have_no_lengths() -> None:
+    """Lengths that a sequence brought along are refused, not ignored."""
+    x, lengths = torch.zeros(1, 4, 2, 2), torch.tensor([1])
+    for flow in (Squeeze2d(), Squeezed2d(Reverse())):
+        for direction in (flow, flow.inverse):
+            with pytest.raises(InvalidInput, match="lengths"):
+                direction(x, None, lengths)
+
+
+def test_any_channels_may_leave_early() -> None:
+    """With a partition, its first part passes and the rest goes on, wherever it stands."""
+    x = torch.arange(5.0)[None]
+    assert Split(Trailing(2), Reverse())(x)[0].tolist() == [[2.0, 1.0, 0.0, 3.0, 4.0]]
+    assert Split(OddEven(odd=True), Reverse())(x)[0].tolist() == [[4.0, 1.0, 2.0, 3.0, 0.0]]

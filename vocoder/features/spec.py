@@ -1,4 +1,4 @@
-"""What a mel spectrogram is: `MelSpec` says it, `LogMel` computes it, `MelSpec.segment` cuts it.
+"""`MelSpec`: the numbers that say what a mel is, and where its frames lie.
 
 Frame k is centred on sample k·hop and sees the samples k·hop ± n_fft/2. The clip is reflected at both ends to
 make that possible, so what the frames at its ends see is partly a mirror (drawn for hop 256, n_fft 1024):
@@ -15,12 +15,11 @@ k=2, n=3                                       └─── audio[2·hop:5·hop]
 
 A clip of T samples has 1 + T // hop frames. Frame k stands for the hop samples that begin at its centre, so n
 frames are n·hop samples, exactly. A training segment pairs audio with frames of the mel of the *whole* clip,
-as `MelSpec.segment`
-says: the mel of a cut clip would show the mirror at its edges, and a vocoder taught on it would learn the
-mirror. Training cuts with a margin of n_fft/2 on both sides and drops the margin's frames, which comes to the
-same.
+as `MelSpec.segment` says: the mel of a cut clip would show the mirror at its edges, and a vocoder taught on
+it would learn the mirror. Training cuts with a margin of n_fft/2 on both sides and drops the margin's frames,
+which comes to the same.
 
-Letters: B batch, T samples, M mel bands, L mel frames, F frequency bins.
+Letters: B batch, T samples, M mel bands, L mel frames.
 """
 
 import hashlib
@@ -28,13 +27,18 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vocoder.errors import InvalidAudio, InvalidConfig, InvalidMel
+from vocoder.features.conventions import named
+from vocoder.features.scales import Convention
+from vocoder.features.suspicion import explain, suspect
 
-__all__ = ["LogMel", "MelSpec"]
+__all__ = ["MelSpec"]
 
 LOWEST, HIGHEST = -20.0, 10.0  # what a natural-log mel may hold; decibels and linear magnitudes fall outside
 
@@ -123,12 +127,18 @@ class MelSpec:
 
         Raises `InvalidMel` for a wrong rank, a wrong number of bands, no frame, a dtype that is not floating,
         or a value that is not finite or lies outside [-20, 10] in natural-log units (the message names its
-        frame and band).
+        frame and band, and the convention that the mel seems to be of).
 
         >>> MelSpec().check(torch.zeros(79, 5))
         Traceback (most recent call last):
         vocoder.errors.InvalidMel: mel has shape [79, 5], expected [80, frames] or [batch, 80, frames]
         """
+        self._check_shape(mel)
+        lowest, highest = torch.aminmax(mel.detach())
+        if not (lowest >= LOWEST and highest <= HIGHEST):  # a NaN fails both comparisons
+            raise InvalidMel(_first_offence(mel.detach(), self))
+
+    def _check_shape(self, mel: Tensor) -> None:
         shape = list(mel.shape)
         if mel.ndim not in (2, 3) or shape[-2] != self.n_mels:
             swapped = "; its axes look swapped, bands come before frames" if self.n_mels in shape[-1:] else ""
@@ -138,9 +148,42 @@ class MelSpec:
             raise InvalidMel(f"mel has shape {shape}, expected at least one frame")
         if not mel.is_floating_point():
             raise InvalidMel(f"mel has dtype {mel.dtype}, expected a floating-point one")
-        lowest, highest = torch.aminmax(mel.detach())
-        if not (lowest >= LOWEST and highest <= HIGHEST):  # a NaN fails both comparisons
-            raise InvalidMel(_first_offence(mel.detach()))
+
+    def convert(self, mel: Tensor | np.ndarray[Any, Any], convention: Convention | str) -> Tensor:
+        """A mel `[M, L]` or `[B, M, L]` of another convention as one of ours: ln(max(x, floor)), our frames.
+
+        The convention is one of `CONVENTIONS` by name, or a `Convention` with its own numbers; sample rate,
+        FFT, window, hop and bands have to be this spec's, since nothing makes up for them (`require`). The
+        result has as many frames as came, and one more where HiFi-GAN's come, which lie between ours. Convert
+        a mel whole, not in pieces.
+
+        Raises `InvalidConfig` for an unknown convention, `InvalidMel` for what it cannot have written.
+
+        >>> MelSpec().convert(torch.full((80, 5), -2.0), "log10")[0, 0]
+        tensor(-4.6052)
+        """
+        theirs = mel.detach() if isinstance(mel, Tensor) else torch.from_numpy(np.array(mel, np.float64))
+        self._check_shape(theirs)
+        if not theirs.isfinite().all():
+            raise InvalidMel("mel has a value that is not finite")
+        precise = theirs.to(torch.promote_types(theirs.dtype, torch.float32))
+        ours = named(convention).to_ln(precise, self).clamp(min=self.log_floor)
+        if not float(ours.max()) <= HIGHEST:
+            came = f"mel, read as {convention}, reaches {float(ours.max()):g} in natural logarithms"
+            raise InvalidMel(f"{came}; expected at most {HIGHEST:g}")
+        return ours
+
+    def require(self, other: "MelSpec") -> None:
+        """Raise `InvalidMel`, naming each field in which a mel's declared spec differs from this one.
+
+        >>> MelSpec().require(MelSpec(hop_length=200, n_mels=100))
+        Traceback (most recent call last):
+        vocoder.errors.InvalidMel: mel was made with hop_length 200 (expected 256), n_mels 100 (expected 80)
+        """
+        ours, theirs = self.to_dict(), other.to_dict()
+        if differing := [name for name in ours if ours[name] != theirs[name]]:
+            told = ", ".join(f"{name} {theirs[name]} (expected {ours[name]})" for name in differing)
+            raise InvalidMel(f"mel was made with {told}")
 
     def segment(self, audio: Tensor, mel: Tensor, start_frame: int, frames: int) -> tuple[Tensor, Tensor]:
         """Cut n frames and the n·hop samples they stand for, as drawn at the head of this file.
@@ -167,100 +210,16 @@ class MelSpec:
         return audio[..., start_frame * hop : end * hop], mel[..., start_frame:end]
 
 
-class LogMel(nn.Module):
-    """Log-mel spectrogram of audio, `[B, T]` → `[B, M, L]` with L = 1 + T // hop, as `MelSpec` defines it.
-
-    Computed in the dtype of the audio, differentiable, on the device the module is on. Raises `InvalidAudio`
-    for a rank other than two, a dtype that is not floating, or fewer than n_fft/2 + 1 samples (nothing to
-    reflect).
-
-    >>> LogMel(MelSpec())(torch.zeros(2, 16000)).shape
-    torch.Size([2, 80, 63])
-    """
-
-    window: Tensor
-    filters: Tensor
-
-    def __init__(self, spec: MelSpec) -> None:
-        super().__init__()
-        self.spec = spec
-        dtype = torch.get_default_dtype()
-        self.register_buffer(
-            "window", torch.hann_window(spec.win_length, dtype=torch.float64).to(dtype), persistent=False
-        )
-        self.register_buffer("filters", mel_filters(spec).to(dtype), persistent=False)
-
-    def forward(self, audio: Tensor) -> Tensor:
-        """ln(max(W |STFT(audio)|, floor)), `[B, T]` → `[B, M, L]`."""
-        self._check(audio)
-        spec = self.spec
-        spectrum = torch.stft(
-            audio,
-            spec.n_fft,
-            spec.hop_length,
-            spec.win_length,
-            window=self.window.to(audio.dtype),
-            center=True,
-            pad_mode="reflect",
-            return_complex=True,
-        )
-        mel = self.filters.to(audio.dtype) @ spectrum.abs()  # [M, F] @ [B, F, L]
-        return mel.clamp(min=spec.floor).log()
-
-    def _check(self, audio: Tensor) -> None:
-        shape, shortest = list(audio.shape), self.spec.n_fft // 2 + 1
-        if audio.ndim != 2:
-            raise InvalidAudio(f"audio has shape {shape}, expected [batch, samples]")
-        if not audio.is_floating_point():
-            raise InvalidAudio(f"audio has dtype {audio.dtype}, expected a floating-point one")
-        if shape[1] < shortest:
-            raise InvalidAudio(f"audio has {shape[1]} samples, expected at least {shortest} (n_fft / 2 + 1)")
-
-    def extra_repr(self) -> str:
-        """Show the spec in the module's repr."""
-        return repr(self.spec)
-
-
-def mel_filters(spec: MelSpec) -> Tensor:
-    """Triangular filters `[M, F]` in float64, evenly spaced on the Slaney mel scale, of unit area in hertz.
-
-    (Slaney, Auditory Toolbox, 1998; the defaults of librosa.) Written out because the filterbank of
-    torchaudio is made in single precision, and takes half of an odd sample rate, such as 11 025 Hz, for a
-    whole number.
-    """
-    bins = torch.arange(spec.n_fft // 2 + 1, dtype=torch.float64) * spec.sample_rate / spec.n_fft
-    ends = torch.tensor([spec.f_min, spec.f_max], dtype=torch.float64)
-    low_mel, high_mel = _hertz_to_mel(ends).tolist()
-    edges = _mel_to_hertz(torch.linspace(low_mel, high_mel, spec.n_mels + 2, dtype=torch.float64))
-    left, centre, right = (edges[i : i + spec.n_mels, None] for i in range(3))
-    triangles = torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
-    return triangles * 2 / (right - left)
-
-
-_KNEE = 1000.0  # hertz: the Slaney scale is linear below, logarithmic above
-_HERTZ_PER_MEL = 200 / 3
-_LOG_STEP = math.log(6.4) / 27
-
-
-def _hertz_to_mel(hertz: Tensor) -> Tensor:
-    above = (hertz.clamp(min=_KNEE) / _KNEE).log() / _LOG_STEP
-    return hertz.clamp(max=_KNEE) / _HERTZ_PER_MEL + above
-
-
-def _mel_to_hertz(mel: Tensor) -> Tensor:
-    knee = _KNEE / _HERTZ_PER_MEL
-    return mel.clamp(max=knee) * _HERTZ_PER_MEL * ((mel - knee).clamp(min=0) * _LOG_STEP).exp()
-
-
-def _first_offence(mel: Tensor) -> str:
-    """Say where the first bad value of `[M, L]` or `[B, M, L]` is."""
+def _first_offence(mel: Tensor, spec: MelSpec) -> str:
+    """Say where the first bad value of `[M, L]` or `[B, M, L]` is, and what the mel may be instead."""
     good = (mel >= LOWEST) & (mel <= HIGHEST)  # false for NaN
     *item, band, frame = (~good).nonzero()[0].tolist()
     value = mel[(*item, band, frame)].item()
     place = f"frame {frame}, band {band}" + (f" of item {item[0]}" if item else "")
     within = f"expected natural-log magnitudes within [{LOWEST:g}, {HIGHEST:g}]"
     rule = within if math.isfinite(value) else "every value must be finite"
-    return f"mel is {value:g} at {place}; {rule}"
+    name = suspect(mel, spec) if mel.isfinite().all() else None
+    return f"mel is {value:g} at {place}; {rule}" + (f"; {explain(name)}" if name else "")
 
 
 def _number(name: str, value: object, kind: object) -> int | float:
