@@ -62,7 +62,7 @@ class ActNorm(Flow):
         self, x: Tensor, cond: Tensor | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         _check_channels(self, x, len(self.bias))
-        if self.training and not self._ready:
+        if self.training and not self._ready and not self.undoing:
             self._start(x, lengths)
         log_s = self._log_scale()
         z = (x + per_channel(self.bias, x)) * per_channel(log_s.exp(), x)

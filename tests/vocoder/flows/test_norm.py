@@ -501,3 +501,16 @@ def test_two_processes_start_equal(tmp_path: Path) -> None:
     torch.testing.assert_close(shared, alone, rtol=0, atol=1e-10)
     half = after_a_batch(lambda chain: chain, x[:4])
     assert not torch.allclose(half["flows.1.bias"], shared["flows.1.bias"])
+
+
+def test_undoing_a_call_initialises_nothing() -> None:
+    """A reversible chain undoes an inverse by a forward in training, which is not the first look at data."""
+    chain = Chain([ActNorm(3), InvertibleConv1x1(3)]).double()
+    make_reversible(chain)
+    z = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    x, log_det = chain.inverse(z)
+    (x.sum() + log_det.sum()).backward()
+    norm = next(iter(chain))
+    assert isinstance(norm, ActNorm)
+    assert not norm.initialised
+    assert not norm.bias.any() and not norm.log_scale.any()
