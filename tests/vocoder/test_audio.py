@@ -292,3 +292,22 @@ def test_a_stream_that_is_not_as_long_as_it_said_leaves_no_file(tmp_path: Path) 
         audio.save_stream(target, [torch.zeros(50), bad], 100, 22050)
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
     assert target.read_bytes() == b"before"
+
+
+def test_a_link_is_followed_and_neighbours_are_left_alone(tmp_path: Path) -> None:
+    """Saving to a link fills what it leads to; a file that is called like a temporary one stays."""
+    real, link, other = tmp_path / "real.wav", tmp_path / "link.wav", tmp_path / "real.wav.part"
+    other.write_bytes(b"somebody's")
+    link.symlink_to(real)
+    for target in (link, real):
+        audio.save(target, sound(100), 22050)
+        assert link.is_symlink() and len(real.read_bytes()) == 244
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.wav", "real.wav", "real.wav.part"]
+    assert other.read_bytes() == b"somebody's"
+
+
+@pytest.mark.parametrize("target", ["", "folder/"])
+def test_a_target_without_a_name_is_refused(target: str) -> None:
+    """A slash at the end means a folder, which is not made into a file."""
+    with pytest.raises(InvalidAudio, match="a file has a name"):
+        audio.save(target, sound(100), 22050)

@@ -359,6 +359,7 @@ ERRORS: dict[str, tuple[str, str]] = {
     "audio too short for a mel": ("mel {bad}/short.wav -o {bad}/x.npy", "100 samples, expected at least 513"),
     "a mel of other audio": ("score {bad}/short.wav {mel}", "12 frames beside 100 samples"),
     "one input for two": ("score - -", "both be standard input"),
+    "a convention of no mel": ("score {bad}/short.wav --convention log10", "MEL, which is not given"),
     "no data to evaluate": ("evaluate --data {bad}/none", "is not a folder of recordings"),
     "a limit of none": ("evaluate --data {bad} --limit 0", r"--limit \(=0\)"),
     "an unknown recipe": (

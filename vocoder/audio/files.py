@@ -2,7 +2,9 @@
 
 import io
 import os
+import shutil
 import sys
+import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -82,7 +84,7 @@ def save_stream(
     """What `save` does, with audio that comes in chunks `[T]` of `samples` in all; see `encode_stream`.
 
     A file is written beside its place and moved there when it is whole: audio that turns out to be bad
-    leaves none behind.
+    leaves none behind. What a link, a device or a pipe leads to is written in place.
     """
     _write(target, encode_stream(chunks, samples, sample_rate, format or _format_of(target), subtype))
 
@@ -116,7 +118,9 @@ def _write(target: Place, pieces: Iterable[bytes]) -> None:
         for piece in pieces:  # whoever listens hears it now
             sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
-    elif Path(target).exists() and not Path(target).is_file():  # a device or a pipe is not to be replaced
+    elif not str(target) or str(target).endswith(os.sep):
+        raise InvalidAudio(f"cannot write {str(target)!r}: a file has a name")
+    elif Path(target).is_symlink() or (Path(target).exists() and not Path(target).is_file()):
         with Path(target).open("wb") as file:
             file.writelines(pieces)
     else:
@@ -124,10 +128,12 @@ def _write(target: Place, pieces: Iterable[bytes]) -> None:
 
 
 def _replace(path: Path, pieces: Iterable[bytes]) -> None:
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")  # nobody else's
     try:
-        with part.open("wb") as file:
+        with part.open("xb") as file:
             file.writelines(pieces)
+        if path.exists():
+            shutil.copymode(path, part)
         part.replace(path)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error  # the name that the caller knows

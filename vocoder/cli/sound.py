@@ -80,7 +80,7 @@ def mel(asked: argparse.Namespace) -> None:
 
 
 def vocode(asked: argparse.Namespace) -> None:
-    """Speak a log-mel spectrogram: frames × hop samples of audio, in memory that does not grow with them."""
+    """Speak a log-mel spectrogram: frames × hop samples of audio, of which a part is in memory at a time."""
     _refuse_terminal(asked.out)
     from vocoder import audio
     from vocoder.cli import mels

@@ -5,7 +5,7 @@ import io
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,10 +47,11 @@ def score(asked: argparse.Namespace) -> None:
     voice = options.load_voice(asked)
     samples = audio.load(asked.audio, voice.spec.sample_rate)
     log_mel = _mel(asked, voice, samples)
-    if asked.frames:
-        _write(asked.frames, voice.score_frames(samples, log_mel, seed=asked.seed))
     weigh = _diagnose if asked.diagnose else _score
     found = list(weigh(voice, samples, log_mel, asked.seed))
+    if asked.frames:
+        with suppress(InvalidMel) if asked.diagnose else nullcontext():  # what was said of it is the answer
+            _write(asked.frames, voice.score_frames(samples, log_mel, seed=asked.seed))
     if asked.json:
         about = {"samples": len(samples), "voice": voice.name, "seed": asked.seed}
         options.print_json({**{name: value for name, value, _ in found}, **about})
@@ -77,6 +78,8 @@ def _diagnose(voice: "Vocoder", samples: "Tensor", log_mel: "Mel", seed: int) ->
 
 
 def _check(asked: argparse.Namespace) -> None:
+    if asked.mel is None and (asked.convention or asked.stats):
+        raise InvalidInput("--convention and --stats tell of MEL, which is not given")
     if asked.audio == asked.mel == "-":
         raise InvalidInput("AUDIO and MEL cannot both be standard input")
     if asked.frames == "-" and (asked.json or asked.diagnose):

@@ -29,7 +29,8 @@ class LappedTransform(Flow):
     backwards. Coefficient m holds the frequencies around ``(m + ½) / 2N`` of the sample rate. With the Vorbis
     power-complementary slope ``w₊(k) = sin(½π sin²(¼π (1 + (2k+1)/N)))``, its basis functions leak little.
 
-    Source: Princen & Bradley 1986 (time-domain aliasing cancellation); Coifman & Meyer 1991 (local cosine
+    Source: Princen & Bradley 1986 (time-domain aliasing cancellation), Princen, Johnson & Bradley 1987 (the
+    oddly stacked form); Coifman & Meyer 1991 (local cosine
     bases, which is this form on an interval); slope: Vorbis I specification, section 4.3.1.
 
     Args:
