@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from vocoder.errors import InvalidConfig
 from vocoder.features import MelSpec
 from vocoder.models.envelope import NOISE_FLOOR
 from vocoder.models.waveglow import WaveGlow
@@ -29,7 +30,7 @@ def resolutions(spec: MelSpec) -> Resolutions:
 
 @dataclass(frozen=True)
 class Weights:
-    """How much each term counts.
+    """How much each term counts; `InvalidConfig` for one that would be ignored.
 
     Attributes:
         likelihood: of the negative log-likelihood in nats per sample.
@@ -50,6 +51,11 @@ class Weights:
     locked: float = 0.0
     temperature: float = 0.8
     likelihood_every: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("repulsion", "locked"):
+            if getattr(self, name) and not self.spectral:
+                raise InvalidConfig(f"Weights.{name} (={getattr(self, name)}) needs the spectral term (=0)")
 
 
 class Objective(nn.Module):

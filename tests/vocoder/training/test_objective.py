@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from vocoder.errors import InvalidConfig
 from vocoder.features import MelSpec
 from vocoder.models.waveglow import WaveGlow
 from vocoder.training.objective import Objective, Weights, excess_lock, stft_distance
@@ -77,3 +78,11 @@ def test_the_objective_adds_up_and_reaches_every_weight() -> None:
     assert all(gradient.isfinite().all() and gradient.any() for gradient in gradients)
     alone = Objective(model, replace(weights, repulsion=0.0))(audio, mel, noise)
     assert alone["nll"] == terms["nll"] and alone["spectral"] > terms["spectral"]
+
+
+def test_a_weight_that_would_be_ignored_is_refused() -> None:
+    """Both look at samples, which only the spectral term draws."""
+    with pytest.raises(InvalidConfig, match="repulsion"):
+        Weights(repulsion=0.5)
+    with pytest.raises(InvalidConfig, match="locked"):
+        Weights(locked=0.5)
