@@ -28,6 +28,8 @@ def portfolio(model: DensityModel, x: Tensor, out: Path, *, seed: int = 0) -> li
     Args:
         model: in evaluation mode; its pictures are of its own samples and of ``x``.
         x: ``[B, *shape]`` data in 0 … 1, two images at least for an interpolation.
+
+    Raises `InvalidInput`, and draws nothing, where samples of images are not finite.
     """
     if len(model.shape) == 1:
         return _plane(model, x, out, seed)
@@ -42,8 +44,15 @@ def portfolio(model: DensityModel, x: Tensor, out: Path, *, seed: int = 0) -> li
 
 
 def draw(model: DensityModel, count: int, temperature: float, seed: int) -> Tensor:
-    """Samples; of a class-conditional model, of one class after the other."""
-    return model.sample(count, temperature=temperature, seed=seed, cond=classes_in_turn(model, count))
+    """Samples; of a class-conditional model, of one class after the other.
+
+    Images of grey levels are those integers, each pixel shown as the middle of its level, as data are.
+    """
+    cond = classes_in_turn(model, count)
+    if model.levels is None or len(model.shape) == 1:
+        return model.sample(count, temperature=temperature, seed=seed, cond=cond)
+    images = model.sample_images(count, temperature=temperature, seed=seed, cond=cond)
+    return (images + 0.5) / model.levels
 
 
 def classes_in_turn(model: DensityModel, count: int) -> Tensor | None:

@@ -17,7 +17,7 @@ from vocoder.errors import InvalidInput
 from vocoder.models.density import DensityModel
 from vocoder.models.nice import NICE
 
-__all__ = ["Spectrum", "dimensions", "edit", "inpaint", "spectrum"]
+__all__ = ["Spectrum", "dimensions", "edit", "inpaint", "reconstructions", "spectrum"]
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,14 @@ class Spectrum:
         log_prob: mean ``log p`` in nats of what is decoded.
         bits_per_dim: of the same density, in bits.
 
-    A dimension that is dropped is set to 0, where its prior is densest. What is decoded then lies on a
-    surface of as many dimensions as are kept, mostly likelier than x. As σ → 0 for those dropped the model
-    becomes a density on that surface: each gains ``−ln σ`` nats there, without bound, and off it the density
-    is 0.
+    A dimension that is dropped is set to 0, where its prior is densest, and what is decoded then lies on a
+    surface of as many dimensions as are kept. The prior's part of ``log p`` rises with each; that of the
+    log-determinant is the same everywhere for the couplings and the scaling, but not for a logit, whose slope
+    is least in the middle of grey: where pixels leave black and white it falls, and the sum may do either. So
+    ``log_prob`` is no measure of what is lost; ``error`` is.
+
+    As σ → 0 for those dropped the model becomes a density on that surface: each gains ``−ln σ`` nats there,
+    without bound, and off it the density is 0.
     """
 
     dimensions: list[int]
@@ -61,9 +65,8 @@ def spectrum(model: DensityModel, x: Tensor, rows: int = 17) -> Spectrum:
             f"only a NICE has a spectrum of importances, the model is a {type(model).__name__}"
         )
     sigma, order = model.importances()
-    z = model.encode(x).flatten(1)
     kept = sorted({round(len(sigma) * part / (rows - 1)) for part in range(rows)}, reverse=True)
-    decoded = [model.decode(_keeping(z, order[:count]).view_as(x)) for count in kept]
+    decoded = reconstructions(model, x, kept).unbind(1)
     nats = [float(model.log_prob(each).mean()) for each in decoded]
     return Spectrum(
         dimensions=order.tolist(),
@@ -73,6 +76,17 @@ def spectrum(model: DensityModel, x: Tensor, rows: int = 17) -> Spectrum:
         log_prob=nats,
         bits_per_dim=[_bits(each, model) for each in nats],
     )
+
+
+@torch.no_grad()
+def reconstructions(model: DensityModel, x: Tensor, kept: Sequence[int]) -> Tensor:
+    """What is decoded of ``x [B, *shape]`` where only so many of the most important dimensions are kept.
+
+    → ``[B, len(kept), *shape]``. Of a `NICE`; of another model the first dimensions are taken for those.
+    """
+    z, order = model.encode(x).flatten(1), dimensions(model, math.prod(model.shape))
+    parts = [model.decode(_keeping(z, order[:count]).view_as(x)) for count in kept]
+    return torch.stack(parts, 1)
 
 
 def dimensions(model: DensityModel, count: int) -> list[int]:
@@ -147,7 +161,7 @@ def _gradient(model: DensityModel, x: Tensor, cond: Tensor | None) -> tuple[Tens
     return gradient / _spread(size, x), nats.detach()
 
 
-def _keeping(z: Tensor, kept: Tensor) -> Tensor:
+def _keeping(z: Tensor, kept: Sequence[int]) -> Tensor:
     """``z [B, D]`` with zeros in all dimensions but those."""
     masked = torch.zeros_like(z)
     masked[:, kept] = z[:, kept]

@@ -1,4 +1,4 @@
-"""What is trained: our presets, other libraries' flows, and one Glow with four ways to mix its channels."""
+"""What is trained: our presets, other libraries' flows, a mixture, and one Glow with five ways to mix."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from benchmarks.flows_digits.peers import PEERS
+from benchmarks.flows_digits import mixture
+from benchmarks.flows_digits.peers import PEERS, Contender
 from vocoder.models.catalogue import build, preset
 from vocoder.models.glow import GlowConfig
+from vocoder.training.density.data import Dataset
 from vocoder.training.density.presets import RECIPES
 from vocoder.training.density.recipe import Recipe
 
@@ -33,6 +35,15 @@ class Trial:
     seconds: float | None = None
 
 
+@dataclass(frozen=True)
+class Fit:
+    """What is fitted in one go, as long as that takes."""
+
+    name: str
+    kind: str
+    fit: Callable[[Dataset, int], Contender]
+
+
 def _ours(model: str, kind: str) -> Trial:
     config = preset(model, "digits")
     return Trial(f"ours {kind}", kind, lambda: build(config), RECIPES[model, "digits"])
@@ -51,9 +62,10 @@ SAME = [  # the best of the others, trained as ours is: what of the difference i
     Trial(f"{peer.name}, trained as ours", peer.kind, peer.build, RECIPES["glow", "digits"])
     for peer in (PEERS["normflows Glow"],)
 ]
+MIXTURE = Fit("scikit-learn, 10 Gaussians", "mixture", mixture.fit)
 THEIR_TRIALS = [Trial(peer.name, peer.kind, peer.build, THEIRS) for peer in PEERS.values()]
 
-SETS: Mapping[str, Mapping[str, Trial]] = {
-    "peers": {trial.name: trial for trial in [*OURS, LONG, *THEIR_TRIALS, *SAME]},
+SETS: Mapping[str, Mapping[str, Trial | Fit]] = {
+    "peers": {**{trial.name: trial for trial in [*OURS, LONG, *THEIR_TRIALS, *SAME]}, MIXTURE.name: MIXTURE},
     "mixing": {mix: _mixed(mix) for mix in ("swap", "reverse", "shuffle", "dense", "plu")},
 }

@@ -120,6 +120,22 @@ def test_spectrum_prints_and_plots(model: str, tmp_path: Path, capsys: pytest.Ca
     assert told["error"][0] < 1e-4 < told["error"][-1]
 
 
+def test_spectrum_draws_reconstructions(model: str, tmp_path: Path) -> None:
+    """A row for each image, a column for each number of dimensions: first the image, last one for all."""
+    out = tmp_path / "r.png"
+    wishes = ["--device", "cpu", "--images", "1", "2", "0", "--pictures", str(out)]
+    assert main(["flows", "spectrum", model, *wishes]) == 0
+    width, height = size(out)
+    assert width * (5 * 3 - 1) == height * (5 * 17 - 1)  # 16 dimensions: 17 numbers of them, 0 included
+    with Image.open(out) as file:
+        sheet = np.asarray(file.resize((5 * 17 - 1, 5 * 3 - 1), Image.Resampling.NEAREST))
+    tiles = [[sheet[5 * row : 5 * row + 4, 5 * k : 5 * k + 4] for k in (0, 16)] for row in range(3)]
+    data = np.load(checkpoint.load(model, DensityModel)[1].extra["source"])["x_test"][[1, 2, 0]]
+    for (first, last), image in zip(tiles, data, strict=True):
+        assert np.abs(first.astype(int) - image).max() <= 1
+        assert np.array_equal(last, tiles[0][1])
+
+
 PICTURES = {
     "strips": (["edit", "--dimensions", "0", "3", "--steps", "5"], 2, 5),
     "the most important": (["edit", "--steps", "3"], 8, 3),

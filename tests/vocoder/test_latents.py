@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vocoder.errors import InvalidInput
 from vocoder.flows import Chain, GaussianPrior, InvertibleConv1x1, Scale
-from vocoder.latents import dimensions, edit, inpaint, spectrum
+from vocoder.latents import dimensions, edit, inpaint, reconstructions, spectrum
 from vocoder.models.density import DensityModel
 from vocoder.models.nice import NICE, NICEConfig
 
@@ -53,6 +53,35 @@ def test_likelihood_of_what_is_decoded() -> None:
     assert found.log_prob[1] - found.log_prob[0] == pytest.approx(saved, rel=1e-4)
     assert found.bits_per_dim[0] == pytest.approx(3 - found.log_prob[0] / (4 * math.log(2)))
     assert found.to_dict()["kept"] == [4, 3, 2, 1, 0]
+
+
+@torch.no_grad()
+def test_likelihood_may_fall_as_numbers_are_dropped() -> None:
+    """With a logit the prior's part rises and the log-determinant's may fall by more, or by less."""
+    config = NICEConfig((4,), 8, "logit", couplings=3, layers=1, width=4, prior="gaussian")
+    model = NICE(config).eval()  # couplings at rest: z is the logit of x times the scale
+    (scale,) = (part for part in model.modules() if isinstance(part, Scale))
+    p = 0.05 + 0.9 * 0.9
+    z, flatter = math.log(p / (1 - p)), 4 * math.log(p * (1 - p) / 0.25)
+    for log_scale, rises in ((-1.0, False), (0.0, True)):
+        scale.log_scale.fill_(log_scale)
+        all_kept, none_kept = spectrum(model, torch.full((5, 4), 0.9), rows=2).log_prob
+        saved = 2 * (z * math.exp(log_scale)) ** 2
+        assert none_kept - all_kept == pytest.approx(saved + flatter, abs=1e-4)
+        assert (none_kept > all_kept) == rises
+
+
+def test_reconstructions_are_those_of_the_spectrum() -> None:
+    """In the order asked for; with all kept x, with none the middle; their errors are those reported."""
+    model, x = nice(1.0, -1.0, 0.0, 2.0), torch.rand(50, 4)
+    found = spectrum(model, x, rows=5)
+    drawn = reconstructions(model, x, found.kept)
+    assert drawn.shape == (50, 5, 4)
+    errors = (drawn - x[:, None]).square().mean((0, 2)).sqrt()
+    assert errors.tolist() == pytest.approx(found.error)
+    torch.testing.assert_close(drawn[:, 0], x)
+    assert not drawn[:, 4].any()
+    assert torch.equal(reconstructions(model, x, [0, 4]), drawn[:, [4, 0]])
 
 
 def test_only_a_nice_has_a_spectrum() -> None:

@@ -46,6 +46,9 @@ def _add_spectrum(commands: options.Commands) -> None:
     )
     subject.add_common(parser, out=False)
     parser.add_argument("-o", "--out", type=Path, metavar="PNG", help="plot it too")
+    told = "draw reconstructions: a row for each image, from all dimensions kept on the left to none"
+    parser.add_argument("--pictures", type=Path, metavar="PNG", help=told)
+    parser.add_argument("--images", type=int, nargs="+", metavar="N", help="places of those test images")
     options.add_json(parser)
     parser.set_defaults(run=show_spectrum)
 
@@ -110,12 +113,16 @@ def show_spectrum(asked: argparse.Namespace) -> None:
     important dimensions and decoded: error is the root mean square difference in pixels of 0 … 1.
     """
     with options.extra("flows"):
-        from vocoder.latents import spectrum
+        from vocoder.gallery import save_rows
+        from vocoder.latents import reconstructions, spectrum
 
         model, device = subject.load_model(asked)
         found = spectrum(model, subject.images_of(asked, model, device)[0])
         if asked.out:
             _plot(asked.out, found)
+        if asked.pictures:
+            x, _ = subject.chosen(asked, model, device, 10)
+            save_rows(asked.pictures, reconstructions(model, x, found.kept).flatten(0, 1), len(found.kept))
     if asked.json:
         options.print_json(found.to_dict())
     else:

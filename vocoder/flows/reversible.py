@@ -18,6 +18,10 @@ network that is shown a difference of single precision may answer with one of ha
 Members are undone one `Flow.steps` at a time. A container (a Split, an Inverse, a Chain in a Chain) is called
 as such only if it has hooks of its own, and recomputed whole then. Hooks of modules see the repetitions too.
 All gradients of a chain come at the end of its backward pass; DistributedDataParallel sends them then.
+
+``torch.compile`` leaves such a chain as it is, and refuses it with ``fullgraph=True``: what a call remembers,
+random numbers and buffers as they were, is nothing that a graph could hold, and a compiler that recomputes
+as it sees fit would not undo the call in question. Without gradients it is compiled as any other chain.
 """
 
 from __future__ import annotations
@@ -39,6 +43,7 @@ SLIP = 0.05
 """Largest relative difference of a repetition: rounding stays far below, other random numbers do not."""
 
 
+@torch.compiler.disable(reason="a reversible Chain is not compiled")  # type: ignore[untyped-decorator]
 def run(
     members: Iterable[Flow], x: Tensor, cond: Tensor | None, lengths: Tensor | None, *, inverse: bool = False
 ) -> Ends:

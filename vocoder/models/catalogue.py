@@ -20,14 +20,25 @@ DENSITIES: Mapping[str, tuple[type[DensityConfig], Callable[..., DensityModel]]]
 }
 
 PRESETS: Mapping[str, Mapping[str, Callable[[], DensityConfig]]] = {
-    "nice": {"mnist": NICEConfig.mnist, "digits": NICEConfig.digits},
+    "nice": {
+        "mnist": lambda: NICEConfig((1, 28, 28)),
+        "mnist-published": NICEConfig.mnist,
+        "digits": NICEConfig.digits,
+    },
     "realnvp": {
-        "cifar10": RealNVPConfig.cifar10,
+        "cifar10": lambda: RealNVPConfig((3, 32, 32)),
+        "cifar10-published": RealNVPConfig.cifar10,
         "digits": RealNVPConfig.digits,
         "moons": RealNVPConfig.moons,
     },
-    "glow": {"cifar10": GlowConfig.cifar10, "digits": GlowConfig.digits},
+    "glow": {
+        "cifar10": lambda: GlowConfig((3, 32, 32)),
+        "cifar10-published": GlowConfig.cifar10,
+        "digits": GlowConfig.digits,
+    },
 }
+"""A ``published`` one has the shape of the one before it and leaves log-scales free, as its authors do; all
+others have bounds, so that a training cannot carry them to where samples overflow."""
 
 
 def preset(model: str, name: str) -> DensityConfig:

@@ -18,13 +18,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vocoder.flows import AffineCoupling, Flow, InvertibleConv1x1
+from vocoder.flows import ActNorm, AffineCoupling, BatchNorm, Flow, InvertibleConv1x1, Logit, Scale
 from vocoder.models.density import DensityModel
+from vocoder.models.glow import TopPrior
 
 __all__ = ["Check", "Layer", "check"]
 
 LARGEST_JACOBIAN = 256  # numbers in an item up to which autograd's Jacobian is made, D × D of them
 SAMPLES_AT_ONCE = 500
+ROUND_TRIP, LOG_DET = 1e-3, 1e-6  # largest errors of a sound model
+SCALING = (ActNorm, AffineCoupling, BatchNorm, Scale, TopPrior)
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ class Layer:
         round_trip: largest ``|x − f⁻¹(f(x))|`` of the layer alone.
         log_det: largest difference of its log-determinant from autograd's, in nats, in float64; None where D
             is too large.
-        log_scale: largest ``|log s|`` of a coupling; None of another layer.
+        log_scale: largest ``|log s|`` of a layer that scales: an affine coupling, a Scale, an ActNorm, a
+            BatchNorm, a TopPrior; None of another.
         condition: of a mixing matrix, the largest singular value by the smallest; None of another layer.
         sampled: largest number that left the layer in the direction of sampling, at temperature 1.
     """
@@ -62,6 +66,8 @@ class Check:
         samples: N, drawn at temperature 1.
         finite: how many of them are finite in every number.
         lowest, highest: of the numbers in finite samples; NaN without any.
+        largest_logit: largest number that a sample was before the logit was undone, where an explosion still
+            shows; None of a model without a logit.
     """
 
     model: str
@@ -73,11 +79,15 @@ class Check:
     finite: int
     lowest: float
     highest: float
+    largest_logit: float | None
 
     @property
     def sound(self) -> bool:
-        """Whether every sample is finite, and the whole undoes itself to a thousandth."""
-        return self.finite == self.samples and self.round_trip < 1e-3
+        """Whether every sample is finite, the whole undoes itself to a thousandth, and every log-determinant
+        that could be compared is autograd's to a millionth of a nat. A NaN is not sound."""
+        compared = [self.log_det, *(layer.log_det for layer in self.layers)]
+        exact = all(error < LOG_DET for error in compared if error is not None)
+        return self.finite == self.samples and self.round_trip < ROUND_TRIP and exact
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON; what is not finite is None there."""
@@ -94,8 +104,10 @@ class Check:
             for number, layer in enumerate(self.layers)
         ]
         whole = f"{self.model} in {self.dtype}: round trip {self.round_trip:.1e}"
-        whole += f", log-det within {self.log_det:.1e} nats of autograd's" if self.log_det is not None else ""
+        exact = "not compared" if self.log_det is None else f"within {self.log_det:.1e} nats of autograd's"
+        whole += f", log-det {exact}"
         drawn = f"{self.finite} of {self.samples} samples finite, {self.lowest:.4g} … {self.highest:.4g}"
+        drawn += "" if self.largest_logit is None else f", largest |logit| {self.largest_logit:.4g}"
         return "\n".join([head, *rows, whole, drawn, "sound" if self.sound else "NOT sound"])
 
 
@@ -118,7 +130,7 @@ def check(
         whole = model.decode(model.encode(x, cond), cond) - x
         steps = model.flow.steps()
         inputs, trips = _forward(steps, x, cond)
-        sampled, drawn = _sampled(model, steps, samples, seed)
+        (*sampled, first), drawn = _sampled(model, steps, x, samples, seed)
         exact = [_log_det_error(step, at, cond) for step, at in zip(steps, inputs, strict=True)]
         layers = tuple(
             Layer(_name(step), trip, error, _log_scale(step, at, cond), _condition(step), largest)
@@ -136,6 +148,7 @@ def check(
             finite=int(finite.sum()),
             lowest=float(good.min()),
             highest=float(good.max()),
+            largest_logit=_before_logit(steps, [*sampled, first]),
         )
 
 
@@ -150,17 +163,19 @@ def _forward(steps: list[Flow], x: Tensor, cond: Tensor | None) -> tuple[list[Te
     return inputs, trips
 
 
-def _sampled(model: DensityModel, steps: list[Flow], n: int, seed: int) -> tuple[list[float], Tensor]:
-    """The largest number that left each step on the way from the prior, and the samples."""
-    z = model.prior.sample((n, *model.shape), seed, 1.0).to(next(model.parameters()))
+def _sampled(
+    model: DensityModel, steps: list[Flow], x: Tensor, n: int, seed: int
+) -> tuple[list[float], Tensor]:
+    """The largest number that left each step on the way from the prior, and the prior; and the samples."""
+    z = model.prior.sample((n, *model.shape), seed, 1.0).to(x)
     classes = torch.arange(n, device=z.device) % max(1, model.classes)
-    largest, drawn = [0.0] * len(steps), []
+    largest, drawn = torch.tensor([*[0.0] * len(steps), _largest(z)]), []
     for part, kinds in zip(z.split(SAMPLES_AT_ONCE), classes.split(SAMPLES_AT_ONCE), strict=True):
         for place in reversed(range(len(steps))):
             part, _ = steps[place].inverse(part, kinds if model.classes else None)
-            largest[place] = max(largest[place], _largest(part))
+            largest[place] = torch.maximum(largest[place], part.detach().abs().amax().cpu())
         drawn.append(part)
-    return largest, torch.cat(drawn)
+    return largest.tolist(), torch.cat(drawn)
 
 
 def _log_det_error(flow: Flow, x: Tensor, cond: Tensor | None) -> float | None:
@@ -181,43 +196,48 @@ def _jacobian(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return torch.stack(rows).detach()
 
 
+def _before_logit(steps: list[Flow], sampled: list[float]) -> float | None:
+    """The largest number that the logit among the steps was given on the way back."""
+    places = (place for place, step in enumerate(steps) if isinstance(_leaf(step), Logit))
+    return next((sampled[place + 1] for place in places), None)
+
+
 def _log_scale(step: Flow, x: Tensor, cond: Tensor | None) -> float | None:
-    """Of the coupling in a step; it is affine in what it changes, so a difference of 1 comes out as s."""
-    seen: list[float] = []
-    couplings = [part for part in step.modules() if isinstance(part, AffineCoupling)]
-    handles = [coupling.register_forward_hook(_watch(seen)) for coupling in couplings]
+    """Of what scales in a step; it is affine in what it changes, so a difference of 1 comes out as s."""
+    if not isinstance(leaf := _leaf(step), SCALING):
+        return None
+    seen: list[tuple[Any, ...]] = []
+    handle = leaf.register_forward_hook(lambda _, given, __: seen.append(given))
     step(x, cond)
-    for handle in handles:
-        handle.remove()
-    return max(seen, default=None)
+    handle.remove()
+    (at, *more) = seen[0]
+    return _stretch(copy.deepcopy(leaf).double(), at.double(), more)
 
 
-def _watch(seen: list[float]) -> Callable[[AffineCoupling, tuple[Any, ...], tuple[Tensor, Tensor]], None]:
-    def hook(coupling: AffineCoupling, given: tuple[Any, ...], _: tuple[Tensor, Tensor]) -> None:
-        x, *more = given
-        kept, changed = coupling.partition.split(x.double())
-        one = coupling.partition.changed(torch.ones_like(changed), changed)
-        precise = copy.deepcopy(coupling).double()
-        ends = [
-            precise.forward(coupling.partition.join(kept, part), *more)[0]
-            for part in (changed, changed + one)
-        ]
-        before, after = (coupling.partition.split(end)[1] for end in ends)
-        seen.append(_largest((after - before)[one > 0].abs().log()))
-
-    return hook
+def _stretch(leaf: Flow, x: Tensor, more: list[Any]) -> float:
+    one = torch.ones_like(x)
+    if isinstance(leaf, AffineCoupling):
+        kept, changed = leaf.partition.split(x)
+        one = leaf.partition.changed(torch.ones_like(changed), changed)
+        one = leaf.partition.join(torch.zeros_like(kept), one)
+    before, after = (leaf(at, *more)[0] for at in (x, x + one))
+    return _largest((after - before)[one > 0].abs().log())
 
 
 def _condition(step: Flow) -> float | None:
-    mixes = (part for part in step.modules() if isinstance(part, InvertibleConv1x1))
-    return max((float(torch.linalg.cond(mix.matrix().double())) for mix in mixes), default=None)
+    leaf = _leaf(step)
+    return float(torch.linalg.cond(leaf.matrix().double())) if isinstance(leaf, InvertibleConv1x1) else None
 
 
-def _name(step: nn.Module) -> str:
-    """The class inside of whatever squeezes, flattens or splits."""
-    while isinstance(inner := getattr(step, "inner", None), nn.Module):
+def _leaf(step: Flow) -> Flow:
+    """What is inside of whatever squeezes, flattens or splits."""
+    while isinstance(inner := getattr(step, "inner", None), Flow):
         step = inner
-    return type(step).__name__
+    return step
+
+
+def _name(step: Flow) -> str:
+    return type(_leaf(step)).__name__
 
 
 def _largest(difference: Tensor) -> float:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vocoder.errors import InvalidInput
-from vocoder.flows import Centre, Flow, Logit, Prior, dequantise
+from vocoder.flows import Centre, Flow, Logit, Prior, dequantise, quantise
 from vocoder.models.density_config import DensityConfig, Preprocess
 
 __all__ = ["DensityModel", "fewer_bits", "preprocessing"]
@@ -82,6 +82,23 @@ class DensityModel(nn.Module):
         """``n`` draws ``[n, *shape]``, a function of the seed; ``temperature`` multiplies the latents."""
         z = self.prior.sample((n, *self.shape), seed, temperature)
         return self.decode(z.to(self._like()), cond)
+
+    def sample_images(
+        self, n: int, *, temperature: float = 1.0, seed: int = 0, cond: Tensor | None = None
+    ) -> Tensor:
+        """`sample`, as the integers 0 … levels − 1 whose cells the draws lie in: int64 ``[n, *shape]``.
+
+        A draw itself may lie a little outside of [0, 1), as an undone logit and a Gaussian do; that is given
+        the nearest integer. Raises `InvalidInput` for a model of continuous data, and for draws that are not
+        finite, which have no integer.
+        """
+        if self.levels is None:
+            raise InvalidInput("images are of integers; the model has continuous data")
+        x = self.sample(n, temperature=temperature, seed=seed, cond=cond)
+        if not x.isfinite().all():
+            lost = int((~x.isfinite()).flatten(1).any(1).sum())
+            raise InvalidInput(f"{lost} of {n} draws are not finite at temperature {temperature:g}")
+        return quantise(x.float() if x.dtype.itemsize < 4 else x, self.levels)
 
     @torch.no_grad()
     def bits_per_dim(self, images: Tensor, *, seed: int = 0, cond: Tensor | None = None) -> Tensor:

@@ -44,6 +44,9 @@ Mix = Literal["dense", "plu", "swap", "reverse", "shuffle"]
 class GlowConfig(DensityConfig):
     """Every choice that shapes a Glow; `InvalidConfig` where two contradict one another.
 
+    What is not chosen is the published affine model with two differences, for its samples to be finite: its
+    log-scales have bounds, and its matrices are triangular. `cifar10` is the published model itself.
+
     Published runs (README of the authors' code; L scales, K steps, width 512 everywhere):
 
     ================== == == ======== ====== =====================
@@ -63,8 +66,8 @@ class GlowConfig(DensityConfig):
         steps: K, of every scale.
         width: of the couplings' networks.
         coupling: ``affine``, or ``additive``, which is cheaper, more stable and a little worse.
-        mix: the channels are mixed by a 1×1 convolution with a ``dense`` matrix, as published, or with a
-            ``plu`` decomposition, or just reordered: ``swap`` of the halves, ``reverse``, ``shuffle``.
+        mix: the channels are mixed by a 1×1 convolution with a ``plu`` decomposition, or with a ``dense``
+            matrix, as published, or just reordered: ``swap`` of the halves, ``reverse``, ``shuffle``.
         classes: how many, of a class-conditional prior; 0 for none.
         bound: largest |log-scale| of couplings and priors, smoothly; ``None`` leaves it free, as published.
     """
@@ -77,9 +80,9 @@ class GlowConfig(DensityConfig):
     steps: int = 32
     width: int = 512
     coupling: Coupling = "affine"
-    mix: Mix = "dense"
+    mix: Mix = "plu"
     classes: int = 0
-    bound: float | None = None
+    bound: float | None = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,13 +92,13 @@ class GlowConfig(DensityConfig):
 
     @classmethod
     def cifar10(cls) -> GlowConfig:
-        """The published affine model, 44.6 million weights: 3.35 bits a dimension on CIFAR-10."""
-        return cls((3, 32, 32))
+        """The published affine model, without bounds: 44.6 million weights, 3.35 bits on CIFAR-10."""
+        return cls((3, 32, 32), mix="dense", bound=None)
 
     @classmethod
     def digits(cls) -> GlowConfig:
         """For scikit-learn's digits, 8×8 of 17 levels: a minute on a CPU."""
-        return cls((1, 8, 8), 17, "logit", 0.35, scales=2, steps=8, width=64, mix="plu", bound=1.0)
+        return cls((1, 8, 8), 17, "logit", 0.35, scales=2, steps=8, width=64)
 
 
 class Glow(DensityModel):
@@ -117,8 +120,10 @@ class Glow(DensityModel):
     are learned, Gaussian, and written here as what they are, affine couplings: so z is a standard normal
     under any weights, and a temperature acts at every scale (the code's ``eps``).
 
-    The published form leaves log-scales free, and little data can drive them to where draws overflow; that
-    is what ``bound`` is for.
+    The published form leaves the log-scales of couplings and priors free, and little data can drive them to
+    where draws overflow; that is what ``bound`` is for. An ActNorm's and, with ``plu``, those of the matrices
+    have bounds of their own, 14. A ``dense`` matrix has none: what keeps it from becoming singular is the
+    likelihood alone, which holds its log-determinant.
 
     Example:
         >>> model = Glow(GlowConfig((1, 4, 4), 17, scales=2, steps=1, width=4))

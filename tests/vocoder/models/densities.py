@@ -73,16 +73,16 @@ def _glow(**choices: object) -> GlowConfig:
 
 
 DENSITIES = [
-    Density("nice", _nice()),
+    Density("nice", _nice(bound=None)),
     Density("nice-half-reverse", _nice(partition="half", between="reverse", prior="gaussian")),
     Density("nice-shuffle", _nice(between="shuffle", preprocess="centre", bound=2.0, dropout=0.3)),
     Density("nice-odd-vector", _nice(shape=(5,), levels=None, partition="half")),
-    Density("realnvp", _realnvp()),
-    Density("realnvp-running", _realnvp(couplings=1, norm="running", preprocess="centre", bound=1.0)),
+    Density("realnvp", _realnvp(bound=None)),
+    Density("realnvp-running", _realnvp(couplings=1, norm="running", preprocess="centre")),
     Density("realnvp-plain", _realnvp(scales=1, norm="none", dropout=0.3)),
     Density("realnvp-vector", RealNVPConfig((3,), None, "none", scales=1, couplings=3, blocks=1, width=6)),
-    Density("glow", _glow()),
-    Density("glow-additive", _glow(coupling="additive", mix="plu", preprocess="logit")),
-    Density("glow-classes", _glow(classes=3, bound=1.0, shape=(2, 4, 4))),
+    Density("glow", _glow(mix="dense", bound=None)),
+    Density("glow-additive", _glow(coupling="additive", preprocess="logit")),
+    Density("glow-classes", _glow(classes=3, mix="dense", shape=(2, 4, 4))),
     Density("glow-shuffle", _glow(mix="shuffle", scales=1, dropout=0.3)),
 ]

@@ -1,7 +1,6 @@
 """What every density model promises, over the list of all of them, and the front that they share."""
 
 import math
-from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 
@@ -146,49 +145,6 @@ def test_temperature_multiplies_the_latents(density: Density) -> None:
     torch.testing.assert_close(cooler, 0.4 * z, rtol=1e-6, atol=1e-7)
     cold = [model.sample(2, seed=seed, temperature=0.0, cond=cond) for seed in (1, 2)]
     assert torch.equal(*cold)
-
-
-@every_density
-def test_autocast_is_finite(density: Density) -> None:
-    """A run in bfloat16 scores in float32, near the score in full precision, and draws finite data."""
-    model, (x, cond) = density.model().float(), density.batch(4)
-    exact = model(x.float(), cond)
-    with torch.autocast("cpu", torch.bfloat16):
-        score, draws = model(x.float(), cond), model.sample(4, cond=cond)
-    assert score.dtype == torch.float32
-    assert draws.isfinite().all()
-    torch.testing.assert_close(score, exact, rtol=0.1, atol=3.0)
-
-
-@one_of_a_kind
-def test_compiles_whole(name: str) -> None:
-    """Once initialised, the likelihood is one graph, in either mode, and says the same."""
-    density = BY_NAME[name]
-    for mode in (True, False):
-        model, (x, cond) = density.model().train(mode), density.batch(4)
-        expected = deepcopy(model)(x, cond)
-        torch._dynamo.reset()
-        found = torch.compile(model, fullgraph=True, backend="eager")(x, cond)
-        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
-
-
-@pytest.fixture
-def process_group(tmp_path: Path) -> Iterator[None]:
-    """A group of this one process."""
-    torch.distributed.init_process_group("gloo", f"file://{tmp_path}/group", rank=0, world_size=1)
-    yield
-    torch.distributed.destroy_process_group()
-
-
-@one_of_a_kind
-def test_trains_in_a_wrapper(name: str, process_group: None) -> None:
-    """Wrapped for data-parallel training, it scores the same, and every parameter gets its gradient."""
-    model, (x, cond) = BY_NAME[name].model(), BY_NAME[name].batch(4)
-    wrapped = torch.nn.parallel.DistributedDataParallel(model)
-    score = wrapped(x, cond)
-    torch.testing.assert_close(score, model(x, cond), rtol=0, atol=0)
-    score.sum().backward()
-    assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 def test_bits_of_uniform_data_are_those_of_its_levels() -> None:

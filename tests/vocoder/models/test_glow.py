@@ -1,4 +1,4 @@
-"""Glow: one step against an independent derivation, the published count, its priors, and its memory."""
+"""Glow: one step against an independent derivation, the published count, its priors, and its bounds."""
 
 import math
 from collections.abc import Mapping
@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from tests.golden import reference_glow
 from tests.vocoder.laws import stirred
 from vocoder.errors import InvalidConfig
-from vocoder.flows import ActNorm, AffineCoupling, Chain, InvertibleConv1x1, Split, make_reversible
+from vocoder.flows import ActNorm, AffineCoupling, Chain, InvertibleConv1x1, Split
+from vocoder.models.catalogue import PRESETS, preset
 from vocoder.models.glow import Glow, GlowConfig, TopPrior
 from vocoder.nets.convnet import BorderConv, GlowNet, ZeroConv
 
-SMALL = {"shape": (1, 4, 4), "levels": 17, "scales": 2, "steps": 1, "width": 6}
+SMALL = {"shape": (1, 4, 4), "levels": 17, "scales": 2, "steps": 1, "width": 6, "mix": "dense", "bound": None}
 
 
 def glow(scale: float = 0.2, **choices: object) -> Glow:
@@ -188,41 +189,10 @@ def test_additive_coupling_changes_no_volume() -> None:
     torch.testing.assert_close(log_det, log_det[:1].expand(4), rtol=0, atol=1e-10)
 
 
-def saved_bytes(model: Glow, x: Tensor) -> int:
-    """What a backward pass waits for, weights not counted."""
-    weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
-    kept: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        score = model(x).sum()
-    score.backward()
-    return sum(size for place, size in kept.items() if place not in weights)
-
-
-def test_memory_is_flat_in_depth() -> None:
-    """With reversible training what is saved is the same for 4 steps and for 64; without, it grows."""
-    x = torch.rand(2, 1, 4, 4)
-    sizes: dict[bool, list[int]] = {True: [], False: []}
-    for steps in (4, 16, 64):
-        model = Glow(GlowConfig(**{**SMALL, "steps": steps, "width": 4}))  # type: ignore[arg-type]
-        model.initialise(x)
-        for on in (True, False):
-            make_reversible(model, on)
-            sizes[on].append(saved_bytes(model, x))
-    assert len(set(sizes[True])) == 1
-    assert sizes[False][2] > 10 * sizes[False][0]
-
-
-def test_draws_are_finite_after_training() -> None:
-    """Eager steps on little data, then: logits of thousands of draws within 30, and finite at ten sigma.
-
-    Without a bound, as published, the same training ends in draws that are not finite.
-    """
-    config = GlowConfig((1, 4, 4), 17, "logit", scales=2, steps=4, width=8, mix="plu", bound=1.0)
+def eager(**choices: object) -> tuple[Glow, Tensor]:
+    """A small one after eager steps on little data, and thousands of latents."""
+    config = GlowConfig((1, 4, 4), 17, "logit", scales=2, steps=4, width=8, **choices)  # type: ignore[arg-type]
+    torch.manual_seed(0)
     model, images = Glow(config), torch.randint(3, (64, 1, 4, 4)) * 8
     model.initialise((images + 0.5) / 17)
     optimiser = torch.optim.Adam(model.parameters(), 2e-3)
@@ -230,12 +200,42 @@ def test_draws_are_finite_after_training() -> None:
         optimiser.zero_grad()
         (-model((images + torch.rand(images.shape)) / 17).mean()).backward()
         optimiser.step()
-    (logit, rest), z = list(model.flow), model.prior.sample((10000, 1, 4, 4))  # type: ignore[call-overload]
+    return model, model.prior.sample((10000, 1, 4, 4))
+
+
+@pytest.mark.parametrize("mix", ["plu", "dense"])
+def test_draws_are_finite_after_training(mix: str) -> None:
+    """Logits of thousands of draws are within 30, and finite at ten deviations, thanks to the bound."""
+    model, z = eager(mix=mix)
+    logit, rest = list(model.flow)  # type: ignore[call-overload]
     with torch.no_grad():
         assert rest.inverse(z)[0].abs().max() <= 30
         far, _ = rest.inverse(10 * z)
         assert far.isfinite().all()
         assert ((logit.inverse(far)[0] - 0.5).abs() <= 0.56).all()
+
+
+@pytest.mark.parametrize("mix", ["plu", "dense"])
+def test_without_a_bound_draws_explode(mix: str) -> None:
+    """As published, with no bound, the same training leaves most draws at ten deviations not finite."""
+    model, z = eager(mix=mix, bound=None)
+    _, rest = list(model.flow)  # type: ignore[call-overload]
+    with torch.no_grad():
+        finite = rest.inverse(10 * z)[0].isfinite().flatten(1).all(1)
+    assert finite.sum() < len(z) / 2
+
+
+def test_what_is_chosen_by_default_is_bounded() -> None:
+    """All of the presets have bounds, and a Glow triangular matrices, but those that are as published."""
+    chosen = {(model, name): preset(model, name) for model in PRESETS for name in PRESETS[model]}
+    for (model, name), config in chosen.items():
+        published = name.endswith("-published")
+        assert (config.bound is None) == published, (model, name)  # type: ignore[attr-defined]
+        assert not isinstance(config, GlowConfig) or config.mix == ("dense" if published else "plu")
+        if published:
+            bounded = chosen[model, name.removesuffix("-published")]
+            changed = {key for key, value in config.to_dict().items() if bounded.to_dict()[key] != value}
+            assert changed <= {"bound", "mix"}
 
 
 @pytest.mark.parametrize(

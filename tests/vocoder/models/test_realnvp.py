@@ -66,7 +66,9 @@ def test_what_stays_is_the_diagonal() -> None:
 
 def test_shift_comes_before_scale() -> None:
     """z_b = (x_b + t) · exp(scale · tanh h), as in the authors' code, not x_b · s + t."""
-    config = RealNVPConfig((2,), None, "none", scales=1, couplings=1, blocks=1, width=4, norm="none")
+    config = RealNVPConfig(
+        (2,), None, "none", scales=1, couplings=1, blocks=1, width=4, norm="none", bound=None
+    )
     model, x = stirred(RealNVP(config).double()), torch.randn(3, 2, dtype=torch.float64)
     (coupling,) = couplings(model)
     t, h = coupling.conditioner(x[:, :1], None).chunk(2, 1)

@@ -15,6 +15,7 @@ from vocoder import checkpoint
 from vocoder.errors import CheckpointError, InvalidConfig
 from vocoder.models.density import DensityModel
 from vocoder.models.nice import NICEConfig
+from vocoder.models.realnvp import RealNVPConfig
 from vocoder.training.density.data import Dataset, Part
 from vocoder.training.density.presets import configure
 from vocoder.training.density.recipe import Length, Recipe
@@ -112,6 +113,25 @@ def test_ctrl_c_saves_and_ends(tmp_path: Path) -> None:
     sender.join()
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     assert state["step"] == long.trainer.step >= 10
+
+
+@pytest.mark.parametrize("name", ["tiny", "digits", "cifar10"])
+def test_vectors_have_a_preset(name: str) -> None:
+    """A RealNVP of vectors is shaped as that of the moons, with the levels of the data and a logit."""
+    vectors = replace(data(), name=name)
+    config, recipe = configure("realnvp", vectors)
+    moons = RealNVPConfig.moons()
+    assert config == replace(moons, shape=(4,), levels=8, preprocess="logit")
+    assert recipe.name == f"realnvp-{name}"
+    assert configure("realnvp", vectors, "moons")[0] == replace(moons, shape=(4,), levels=8)
+
+
+def test_vectors_of_a_file_train(tmp_path: Path) -> None:
+    """Integers [N, D] of any levels are learned by a RealNVP from start to end."""
+    config, recipe = configure("realnvp", data())
+    result = train(Run(config, data(), recipe, tmp_path, Length(steps=3)))
+    assert result is not None
+    assert 0 < result.bits_per_dim < 5
 
 
 def test_configurations_fit_the_data() -> None:
