@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from vocoder.errors import InvalidAudio, InvalidConfig, InvalidInput
 
-__all__ = ["Bias", "Denoiser", "bias_spectrum", "published_bias", "steady_bias", "strength_within"]
+__all__ = ["Bias", "Denoiser", "Subtraction", "bias_spectrum", "published_bias", "steady_bias", "strength_within"]
 
 Bias = Literal["speech", "silence", "published"]
 Speak = Callable[[Tensor], Tensor]  # mel [M, L] → audio [L · hop], at temperature 0
@@ -75,7 +75,7 @@ class Denoiser(nn.Module):
         _require_audio(audio, (1, 2))
         if not strength:
             return audio
-        return torch.cat(list(self._subtract(audio.split(BLOCK, -1), strength)), -1)
+        return torch.cat(list(_driven(self.at(strength), audio.split(BLOCK, -1))), -1)
 
     def stream(self, chunks: Iterable[Tensor], strength: float) -> Iterator[Tensor]:
         """Denoise ``audio [T]`` that comes in chunks of any lengths: what the whole would be, chunk by chunk.
@@ -86,24 +86,12 @@ class Denoiser(nn.Module):
 
         Raises what a call raises: at once for the strength, for a chunk when it is reached.
         """
-        strength = strength_within(strength)
         checked = (_require_audio(chunk, (1,)) for chunk in chunks)
-        made = self._subtract(checked, strength) if strength else checked
-        return (chunk for chunk in made if len(chunk))
+        return (made for made in _driven(self.at(strength), checked) if len(made))
 
-    def _subtract(self, chunks: Iterable[Tensor], strength: float) -> Iterator[Tensor]:
-        """Chunks ``[…, T]``; `held` is what further frames will see, `sums` what they will add to."""
-        lap = self.n_fft - self.hop
-        state, came, gone = None, 0, -lap  # the first frame begins that much before the audio
-        for chunk in chunks:
-            held, sums = state or (chunk.new_zeros(*chunk.shape[:-1], lap),) * 2
-            came += chunk.shape[-1]
-            made, *state = self._frames(torch.cat([held, chunk], -1), sums, strength)
-            yield made[..., max(-gone, 0) :]
-            gone += made.shape[-1]
-        if state:
-            rest = nn.functional.pad(state[0], (0, lap + -came % self.hop))
-            yield self._frames(rest, state[1], strength)[0][..., max(-gone, 0) : came - gone]
+    def at(self, strength: float) -> "Subtraction":
+        """Set to work on one clip whose audio is pushed to it, chunk by chunk: what `stream` does inside."""
+        return Subtraction(self, strength_within(strength))
 
     def _frames(self, held: Tensor, sums: Tensor, strength: float) -> tuple[Tensor, Tensor, Tensor]:
         """Render the whole frames of `held`: what is finished; what others will see, and add to."""
@@ -127,6 +115,46 @@ class Denoiser(nn.Module):
     def extra_repr(self) -> str:
         """Show the lengths in the module's repr."""
         return f"n_fft={self.n_fft}, hop={self.hop}"
+
+
+class Subtraction:
+    """A denoiser at work on one clip ``[…, T]``, and what it holds of it between two chunks."""
+
+    def __init__(self, denoiser: Denoiser, strength: float) -> None:
+        self._denoiser, self._strength = denoiser, strength
+        self._lap = denoiser.n_fft - denoiser.hop
+        self._held: tuple[Tensor, Tensor] | None = None  # what further frames will see, and will add to
+        self._came, self._gone = 0, -self._lap  # the first frame begins that much before the audio
+
+    def push(self, chunk: Tensor) -> Tensor:
+        """Samples that are finished, with the chunk's; none, perhaps. At strength 0 the chunk as it came."""
+        _require_audio(chunk, (1, 2))
+        if not self._strength:
+            return chunk
+        held, sums = self._held or (chunk.new_zeros(*chunk.shape[:-1], self._lap),) * 2
+        self._came += chunk.shape[-1]
+        return self._step(torch.cat([held, chunk], -1), sums)
+
+    def finish(self) -> Tensor:
+        """The samples that were held back."""
+        if self._held is None:
+            return torch.empty(0)
+        (held, sums), end = self._held, self._came - self._gone
+        rest = nn.functional.pad(held, (0, self._lap + -self._came % self._denoiser.hop))
+        first = max(-self._gone, 0)
+        return self._step(rest, sums)[..., : end - first]
+
+    def _step(self, held: Tensor, sums: Tensor) -> Tensor:
+        made, *state = self._denoiser._frames(held, sums, self._strength)
+        self._held, before = (state[0], state[1]), max(-self._gone, 0)
+        self._gone += made.shape[-1]
+        return made[..., before:]
+
+
+def _driven(at_work: Subtraction, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+    for chunk in chunks:
+        yield at_work.push(chunk)
+    yield at_work.finish()
 
 
 def bias_spectrum(kind: Bias, speak: Speak, *, bands: int, hop: int, margin: int, floor: float) -> Tensor:

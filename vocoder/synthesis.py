@@ -29,7 +29,7 @@ from vocoder.models.likelihood import log_prob_by_frame
 from vocoder.models.waveglow import WaveGlow
 from vocoder.noise import noise, whole
 from vocoder.padding import padded
-from vocoder.streaming import FIRST, render_in_chunks
+from vocoder.streaming import FIRST, Window, render_in_chunks
 
 __all__ = ["Mel", "Vocoder"]
 
@@ -66,6 +66,11 @@ class Vocoder:
         chosen = choose_device(device)  # before the work of loading
         model, header = checkpoint.load(voices.find(voice))
         return cls(model.requires_grad_(False).to(chosen), header)
+
+    @staticmethod
+    def describe(voice: str | Path = "default") -> checkpoint.Header:
+        """What a voice says of itself, without building it; raises what `load` raises of a file."""
+        return checkpoint.read_header(voices.find(voice))
 
     @property
     def spec(self) -> MelSpec:
@@ -118,14 +123,28 @@ class Vocoder:
         """
         if not len(mels):
             raise InvalidInput("mels is empty; expected at least one")
-        clips, strength = [self._clip(mel) for mel in mels], strength_within(denoise)
-        scale, seeds = self._temperature(temperature), seeds_of(seed, len(clips))
-        frames = [clip.shape[1] for clip in clips]
-        z = [noise(each, 0, self.spec.samples(n)) for each, n in zip(seeds, frames, strict=True)]
-        lengths = torch.tensor(frames) if len(set(frames)) > 1 else None
-        audio = self._render(scale * padded(z, 0.0), padded(clips, self.spec.log_floor), lengths)
-        own = [each[: self.spec.samples(n)] for each, n in zip(audio, frames, strict=True)]
-        return [self._denoised(each, strength) for each in own]
+        windows, strength = [Window.whole(self._clip(mel)) for mel in mels], strength_within(denoise)
+        seeds, scale = seeds_of(seed, len(windows)), self._temperature(temperature)
+        audio = self.render(windows, seeds=seeds, temperatures=[scale] * len(windows))
+        return [self._denoised(each, strength) for each in audio]
+
+    def render(
+        self, windows: Sequence[Window], *, seeds: Sequence[int], temperatures: Sequence[float]
+    ) -> list[Tensor]:
+        """What windows of mels want, of one mel or of many, in one pass: audio `[frames · hop]` of each.
+
+        The one way to the model: a call, a batch and a stream are windows, and so may anything else be
+        (`vocoder.Windows`). Each has its own seed and temperature, and its mel is taken to be of the spec.
+        The work is that of as many windows as wide as the widest. Raises `SynthesisError` as a call does.
+        """
+        widths, hop = [window.width for window in windows], self.spec.hop_length
+        z = [
+            scale * noise(seed, window.start * hop, window.width * hop)
+            for window, seed, scale in zip(windows, seeds, temperatures, strict=True)
+        ]
+        mels, lengths = padded([window.mel for window in windows], self.spec.log_floor), torch.tensor(widths)
+        audio = self._render(padded(z, 0.0), mels, lengths if len(set(widths)) > 1 else None)
+        return [window.cut(each, hop) for window, each in zip(windows, audio, strict=True)]
 
     def stream(
         self,
@@ -155,11 +174,10 @@ class Vocoder:
         hop = self.spec.hop_length
 
         def render(part: Tensor, frame: int) -> Tensor:
-            z = scale * noise(start, frame * hop, part.shape[1] * hop)
-            return self._render(z[None], part[None])[0]
+            window = Window(part, frame, 0, part.shape[1])
+            return self.render([window], seeds=[start], temperatures=[scale])[0]
 
-        pieces = [mel] if isinstance(mel, (Tensor, np.ndarray)) else mel
-        checked = (self._clip(piece) for piece in pieces)
+        checked = map(self._clip, [mel] if isinstance(mel, (Tensor, np.ndarray)) else mel)
         chunks = render_in_chunks(render, checked, halo=reach, hop=hop, chunk=chunk, first=first)
         return _all_finite(self.denoiser().stream(chunks, strength)) if strength else chunks
 

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
+import soundfile
 import torch
 
 from vocoder import Vocoder, __version__, audio, checkpoint, voices
-from vocoder.cli import build_parser, main
+from vocoder.cli import build_parser, main, sound
 from vocoder.features import LogMel, MelSpec
 
 ROOT = Path(__file__).parents[2]
@@ -117,6 +118,8 @@ FILES: list[tuple[str, str | None, bytes, int | None]] = [
     ("a", None, b"RIFF", 6188),
 ]
 FILES += [("a.wav", "flac", b"fLaC", None), ("a.flac", "wav", b"RIFF", 6188), ("a", "wav_f32", b"RIFF", None)]
+FILES += [("a.MP3", None, b"\xff\xf3", None), ("a.opus", None, b"OggS", None), ("a.ogg", None, b"OggS", None)]
+FILES += [("a.aac", None, b"\xff\xf1", None), ("a.raw", None, b"", 6144), ("a.wav", "pcm", b"", 6144)]
 
 
 @pytest.mark.parametrize(("name", "kind", "magic", "size"), FILES)
@@ -129,6 +132,20 @@ def test_the_format_follows_the_name_unless_it_is_given(
     data = (tmp_path / name).read_bytes()
     assert data.startswith(magic)
     assert size in (None, len(data))
+
+
+def test_the_rate_is_the_one_that_was_asked_for(mel: str, tmp_path: Path) -> None:
+    """`--sample-rate` resamples to ⌈samples · out / in⌉; Opus takes the next rate that it has."""
+    for wish, rate in ((["--sample-rate", "48000"], 48000), (["--sample-rate", "8000"], 8000), ([], 24000)):
+        kind = "wav" if wish else "opus"
+        assert main(["vocode", mel, "-o", str(tmp_path / f"a.{kind}"), *wish, *TINY]) == 0
+        found = soundfile.info(tmp_path / f"a.{kind}")
+        assert (found.samplerate, found.frames) == (rate, -(-3072 * rate // 22050))
+
+
+def test_the_formats_are_those_that_there_are() -> None:
+    """The names that the help lists, without loading what writes them, are all of `audio.FORMATS`."""
+    assert tuple(audio.FORMATS) == sound.FORMATS
 
 
 def test_mels_in_other_clothes(mel: str, tmp_path: Path) -> None:
@@ -354,6 +371,8 @@ ERRORS: dict[str, tuple[str, str]] = {
     "a seed below 0": ("vocode {mel} -o {bad}/x.wav --seed -1", r"seed \(=-1\)"),
     "too clean": ("vocode {mel} -o {bad}/x.wav --denoise 2", r"strength \(=2.0\) must be .* 0 … 1"),
     "too hot": ("vocode {mel} -o {bad}/x.wav --temperature 3", r"temperature \(=3.0\)"),
+    "no such rate": ("vocode {mel} -o {bad}/x.opus --sample-rate 22050", r"must be one of .* for opus"),
+    "no rate": ("vocode {mel} -o {bad}/x.wav --sample-rate 0", r"sample rate \(=0\)"),
     "no place to write": ("vocode {mel} -o {bad}/none/x.wav", "{bad}/none/x.wav: No such file"),
     "text for audio": ("mel {bad}/text -o {bad}/x.npy", "not audio"),
     "audio too short for a mel": ("mel {bad}/short.wav -o {bad}/x.npy", "100 samples, expected at least 513"),
@@ -393,7 +412,7 @@ def test_an_error_is_one_line(case: str, mel: str, bad: Path, capsys: pytest.Cap
         "sing",
         "vocode",
         "vocode a.npy",
-        "vocode a -o b --format mp3",
+        "vocode a -o b --format ogg",
         "vocode a -o b --seed x",
         "mel",
         "score",

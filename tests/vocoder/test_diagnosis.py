@@ -254,7 +254,7 @@ def test_refuses_silence_and_what_is_no_number(voice: Vocoder, hello: Tensor, me
 def files(tmp_path_factory: pytest.TempPathFactory, hello: Tensor, mel: Tensor) -> Path:
     """A recording, its mel, and the same late, in decibels and in log10."""
     folder = tmp_path_factory.mktemp("pair")
-    audio.save(folder / "hello.wav", hello, 22050, subtype="float32")
+    audio.save(folder / "hello.wav", hello, 22050, "wav_f32")
     spoilt = {"own": mel, "late": _late(mel, 2), "db": DECIBELS * mel, "log10": mel / math.log(10)}
     for name, each in spoilt.items():
         np.save(folder / f"{name}.npy", each.numpy())

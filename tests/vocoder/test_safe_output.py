@@ -20,12 +20,10 @@ from server.settings import Settings
 from tests.server.conftest import until
 from tests.server.parcels import NPY, npy
 from vocoder import Vocoder, audio, checkpoint
-from vocoder.audio import Format, Subtype
 from vocoder.cli import main
 from vocoder.errors import InvalidAudio, SynthesisError
 
-KINDS: list[tuple[Format, Subtype]] = [("wav", "pcm16"), ("flac", "pcm16"), ("wav", "float32")]
-FLAGS = {("wav", "pcm16"): "wav", ("flac", "pcm16"): "flac", ("wav", "float32"): "wav_f32"}
+KINDS = list(audio.FORMATS)
 QUIET, LOUD = (
     -5.0,
     10.0,
@@ -121,20 +119,21 @@ def files(tmp_path_factory: pytest.TempPathFactory, broken: Vocoder) -> Path:
 
 @pytest.mark.parametrize("chunks", [[], ["--chunk-frames", "16"]], ids=["whole", "chunks"])
 @pytest.mark.parametrize("denoise", ["0", "0.5"])
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: FLAGS[kind])
+@pytest.mark.parametrize("kind", ["wav", "wav_f32", "flac", "opus"])
 def test_the_command_leaves_no_file(
     files: Path,
     tmp_path: Path,
-    kind: tuple[Format, Subtype],
+    kind: str,
     denoise: str,
     chunks: list[str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Status 1, one line, and no file: neither the one that was asked for nor a part of it."""
     voice = ["--checkpoint", str(files / "broken.safetensors"), "--device", "cpu"]
-    wishes = ["--format", FLAGS[kind], "--denoise", denoise, *chunks, "-o", str(tmp_path / "out")]
+    wishes = ["--format", kind, "--denoise", denoise, *chunks, "-o", str(tmp_path / "out")]
     assert main(["vocode", str(files / "quiet.npy"), *wishes, *voice]) == 0
-    assert len(audio.load(tmp_path / "out", 22050)) == 100 * 256
+    with soundfile.SoundFile(tmp_path / "out") as file:
+        assert file.frames == -(-100 * 256 * file.samplerate // 22050)
     (tmp_path / "out").unlink()
     assert main(["vocode", str(files / "loud.npy"), *wishes, *voice]) == 1
     assert list(tmp_path.iterdir()) == []
@@ -163,15 +162,15 @@ def test_nothing_whole_goes_to_standard_output(
 @pytest.fixture(scope="module")
 def client(broken: Vocoder) -> Iterator[TestClient]:
     """A client of the service with the broken voice, which its warm-up does not notice."""
-    with TestClient(create_app(Settings(), load=lambda: broken)) as client:
+    with TestClient(create_app(Settings(voice="waveglow-tiny"), load=lambda *_: broken)) as client:
         until(lambda: client.get("/health/ready").status_code == 200)
         yield client
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: FLAGS[kind])
-def test_the_service_sends_no_audio(client: TestClient, kind: tuple[Format, Subtype]) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_service_sends_no_audio(client: TestClient, kind: str) -> None:
     """The error envelope, with the code that the exception has, and a good mel is served right after."""
-    place = f"/v1/vocode?format={FLAGS[kind]}"
+    place = f"/v1/vocode?format={kind}"
     response = client.post(place, content=npy(flat(40, 30).numpy()), headers=NPY)
     assert response.status_code >= 400
     assert response.headers["content-type"] == "application/json"
@@ -180,22 +179,22 @@ def test_the_service_sends_no_audio(client: TestClient, kind: tuple[Format, Subt
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: FLAGS[kind])
-def test_no_file_holds_what_is_not_finite(kind: tuple[Format, Subtype], value: float) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_file_holds_what_is_not_finite(kind: str, value: float) -> None:
     """Encoding, whole and in chunks, refuses a sample that is not finite, in any dtype."""
     for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         samples = torch.tensor([0.0, 0.5, value, 0.0], dtype=dtype)
         with pytest.raises(InvalidAudio, match=r"sample 2 is (nan|-?inf)"):
-            audio.encode(samples, 22050, *kind)
-        with pytest.raises(InvalidAudio, match=r"sample 0 is (nan|-?inf)"):
-            list(audio.encode_stream(samples.split(2), 4, 22050, *kind))
+            audio.encode(samples, 22050, kind)
+        with pytest.raises(InvalidAudio, match=r"sample 2 is (nan|-?inf)"):
+            list(audio.encode_stream(samples.split(2), 4, 22050, kind))
 
 
 def test_a_double_too_large_for_a_float_is_refused_as_one() -> None:
     """1e300 is finite, and would be infinite in a file of floats; sixteen bits clip it."""
     samples = torch.tensor([0.0, 1e300, -1e300], dtype=torch.float64)
     with pytest.raises(InvalidAudio, match="sample 1 is inf"):
-        audio.encode(samples, 22050, "wav", "float32")
+        audio.encode(samples, 22050, "wav_f32")
     assert pcm(samples, "wav") == [0, 32767, -32768]
 
 
@@ -214,9 +213,9 @@ def test_the_loudest_audio_has_a_level() -> None:
     assert float(rms) == pytest.approx(audio.LEVEL)
 
 
-def pcm(samples: Tensor, container: Format) -> list[int]:
+def pcm(samples: Tensor, kind: str) -> list[int]:
     """What another reader finds in the file."""
-    data = audio.encode(samples, 22050, container)
+    data = audio.encode(samples, 22050, kind)
     found: list[int] = soundfile.read(io.BytesIO(data), dtype="int16")[0].tolist()
     return found
 
@@ -230,19 +229,19 @@ FULL_SCALE = [1.0, 1.5, 32767 / 32768, 32767.49 / 32768, 32767.5 / 32768, 32768.
 FULL_SCALE += [0.0, 0.5 / 32768, 1.5 / 32768, 3e38, 65535 / 32768, 98304 / 32768, 3.0, 1e9]
 
 
-@pytest.mark.parametrize("container", ["wav", "flac"])
-def test_full_scale_is_the_end(container: Format) -> None:
+@pytest.mark.parametrize("kind", ["wav", "flac"])
+def test_full_scale_is_the_end(kind: str) -> None:
     """At, just inside and far beyond full scale, on either side: clipped, rounded, and never wrapped."""
     samples = [sign * value for value in FULL_SCALE for sign in (1, -1)]
-    found = pcm(torch.tensor(samples, dtype=torch.float64), container)
+    found = pcm(torch.tensor(samples, dtype=torch.float64), kind)
     assert found == [expected(sample) for sample in samples]
     assert all(a * b >= 0 for a, b in zip(found, samples, strict=True))
 
 
-@pytest.mark.parametrize("container", ["wav", "flac"])
-def test_a_sweep_through_full_scale_never_turns_back(container: Format) -> None:
+@pytest.mark.parametrize("kind", ["wav", "flac"])
+def test_a_sweep_through_full_scale_never_turns_back(kind: str) -> None:
     """From -1.5 to 1.5 in small steps the samples only ever rise, from the least value to the greatest."""
-    found = pcm(torch.linspace(-1.5, 1.5, 200_001, dtype=torch.float64), container)
+    found = pcm(torch.linspace(-1.5, 1.5, 200_001, dtype=torch.float64), kind)
     assert found == sorted(found)
     assert (found[0], found[-1], len(set(found))) == (-32768, 32767, 65536)
 
@@ -250,5 +249,5 @@ def test_a_sweep_through_full_scale_never_turns_back(container: Format) -> None:
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=1, max_size=50))
 def test_any_samples_are_clipped(samples: list[float]) -> None:
     """Whatever single-precision numbers there are, both formats hold them rounded and clipped."""
-    for container in ("wav", "flac"):
-        assert pcm(torch.tensor(samples), container) == [expected(sample) for sample in samples]
+    for kind in ("wav", "flac"):
+        assert pcm(torch.tensor(samples), kind) == [expected(sample) for sample in samples]

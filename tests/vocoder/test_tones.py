@@ -108,7 +108,7 @@ def test_too_short_and_silent_have_no_level() -> None:
 def test_the_evaluation_has_a_column_of_them(tmp_path: Path) -> None:
     """Each system's excess over the recording, where the group is told; no column where it is not."""
     truth = spoken(2 * RATE)
-    audio.save(tmp_path / "clip.wav", truth, RATE, subtype="float32")
+    audio.save(tmp_path / "clip.wav", truth, RATE, "wav_f32")
     buzz = 0.05 * white(256).repeat(1000)
 
     def humming(mel: Tensor, _: int) -> Tensor:

@@ -1,122 +1,162 @@
-"""Samples `[T]` to the bytes of a file: WAV with 16-bit or float samples, and FLAC."""
+"""Samples `[T]` to the bytes of a file in any of our formats, whole or as they come."""
 
-import io
-import struct
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Literal, get_args
+from types import TracebackType
+from typing import Self
 
-import numpy as np
-import soundfile
+import torch
 from torch import Tensor
 
-from vocoder.audio.signal import require_finite, require_rank, require_rate
+from vocoder.audio.formats import find_format
+from vocoder.audio.signal import Resampler, require_finite, require_rank
+from vocoder.audio.writers import open_writer
 from vocoder.errors import InvalidAudio
 
-__all__ = ["Format", "Subtype", "encode", "encode_stream"]
+__all__ = ["Encoder", "encode", "encode_stream"]
 
-Format = Literal["wav", "flac"]
-Subtype = Literal["pcm16", "float32"]
+LONGEST = 2**30 - 64  # samples: a WAV of floats says its size in 32 bits
+
+
+class Encoder:
+    """One file, made of samples that come piece by piece, in memory that does not grow with it.
+
+    The bytes do not depend on how the samples are cut, and the same samples are the same bytes every time.
+    What is not finite is refused; what is beyond full scale is clipped, except in `wav_f32`.
+
+    Where `samples` is given, a file says how long it is before any of it is there. Without it, the sizes in a
+    WAV are 2³² - 1, and a FLAC and an MP3 do not say. Decoded, a file of T samples at its own rate is
+
+        wav, wav_f32, flac, pcm, opus   the T samples
+        mp3, T given                    the T samples, to a player that knows LAME's header
+        mp3, T not given                1105 samples, the T, and more: F · ⌈(T + 1152) / F⌉ in all, where F is
+                                        576, or from 32 kHz on 1152
+        aac                             1024 samples, the T, and more: 1024 · ⌈T / 1024⌉ + 1024 in all
+
+    Attributes:
+        sample_rate: of the file, in hertz; see `AudioFormat.rate_for`.
+        samples: of the file, ceil(samples · out / in); None if that is not known.
+        media_type: for a Content-Type header.
+        total_bytes: of the whole file, exactly: for wav, wav_f32 and pcm of known length, else None.
+    """
+
+    def __init__(
+        self,
+        format: str,  # noqa: A002  # the word that soundfile and torchaudio use
+        sample_rate: int,
+        *,
+        out_rate: int | None = None,
+        samples: int | None = None,
+    ) -> None:
+        """Begin a file of audio of `sample_rate` hertz; `samples` is how many there will be, if known.
+
+        Raises `InvalidAudio` for a format that there is not, a rate that it has not got, a number of samples
+        that is not positive or too large, or a format whose extra is not installed.
+        """
+        kind = find_format(format)
+        self.sample_rate = kind.rate_for(sample_rate, out_rate)
+        self._resampler = Resampler(sample_rate, self.sample_rate)
+        self._promised, self._seen, self._made = samples, 0, 0
+        self.samples = None if samples is None else -(-samples * self.sample_rate // sample_rate)
+        if self.samples is not None:
+            _require_length(self.samples)
+        self._writer = open_writer(kind.name, self.sample_rate, self.samples)
+        self.media_type, self.total_bytes = kind.media_type(self.sample_rate), self._writer.total_bytes
+
+    def push(self, audio: Tensor) -> bytes:
+        """The bytes that are due after `audio [T]`, of any floating dtype; maybe none. T may be 0.
+
+        Raises `InvalidAudio` for a shape that is not `[T]`, a dtype that is not floating, a sample that is
+        not finite, or more samples than were promised.
+        """
+        _require_samples(audio, self._seen)
+        self._seen += len(audio)
+        if self._promised is not None and self._seen > self._promised:
+            raise InvalidAudio(f"chunks hold {self._seen} samples, expected {self._promised} as was said")
+        return self._write(self._resampler.push(audio.detach().cpu()))
+
+    def finish(self) -> bytes:
+        """The bytes that are left. Raises `InvalidAudio` for fewer samples than were promised, or none."""
+        if self._promised not in (None, self._seen):
+            raise InvalidAudio(f"chunks hold {self._seen} samples, expected {self._promised} as was said")
+        if not self._seen:
+            raise InvalidAudio("audio has 0 samples, expected at least one")
+        last = self._write(self._resampler.finish())
+        return last + self._writer.finish()
+
+    def close(self) -> None:
+        """Free what is held, whether the file is finished or not; twice does no harm."""
+        self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _write(self, audio: Tensor) -> bytes:
+        require_finite(audio, self._made)  # a filter can overshoot the largest number there is
+        self._made += len(audio)
+        return self._writer.push(audio)
 
 
 def encode(
     audio: Tensor,
     sample_rate: int,
-    format: Format = "wav",  # noqa: A002  # the word that soundfile and torchaudio use
-    subtype: Subtype = "pcm16",
+    format: str = "wav",  # noqa: A002  # the word that soundfile and torchaudio use
+    out_rate: int | None = None,
 ) -> bytes:
-    """Encode `audio [T]`, any floating dtype, as a WAV or FLAC file.
+    """Encode `audio [T]`, any floating dtype, as a file in one of `FORMATS`, resampled to `out_rate` hertz.
 
-    `pcm16` is round(x · 2¹⁵), half to even, clipped to -2¹⁵ … 2¹⁵ - 1: a loud sample saturates and never
-    wraps. `float32` (WAV only) keeps the samples as they are. Raises `InvalidAudio` for a shape that is not
-    `[T]`, no samples, a dtype that is not floating, a sample that is not finite, or a format that we do not
-    write.
+    16-bit samples are round(x · 2¹⁵), half to even, clipped to -2¹⁵ … 2¹⁵ - 1: a loud sample saturates and
+    never wraps. `wav_f32` keeps the samples as they are. Raises `InvalidAudio` for what `Encoder` refuses.
 
     >>> import torch
     >>> len(encode(torch.zeros(100), 22050))
     244
     """
     require_rank(audio)
-    return b"".join(encode_stream([audio], len(audio), sample_rate, format, subtype))
+    return b"".join(encode_stream([audio], len(audio), sample_rate, format, out_rate))
 
 
 def encode_stream(
     chunks: Iterable[Tensor],
-    samples: int,
+    samples: int | None,
     sample_rate: int,
-    format: Format = "wav",  # noqa: A002  # the word that soundfile and torchaudio use
-    subtype: Subtype = "pcm16",
+    format: str = "wav",  # noqa: A002  # the word that soundfile and torchaudio use
+    out_rate: int | None = None,
 ) -> Iterator[bytes]:
-    """What `encode` makes of the chunks joined, piece by piece, in memory that does not grow for WAV.
+    """What `encode` makes of the chunks joined, piece by piece, in memory that does not grow.
 
-    `samples` is how many the chunks have together: a WAV file begins with it, before the first chunk is
-    there. FLAC, whose first bytes depend on the last, comes in one piece. Raises what `encode` raises: at
-    once for the arguments, for a chunk when it is reached.
+    `samples` is how many the chunks have together, None if that is not known; see `Encoder`. Raises what
+    `encode` raises: at once for the arguments, for a chunk when it is reached.
 
     >>> import torch
     >>> [len(piece) for piece in encode_stream(torch.zeros(2, 50), 100, 22050)]
     [44, 100, 100]
     """
-    _require_format(samples, sample_rate, format, subtype)
-    coded = _counted((_code(chunk, subtype) for chunk in chunks), samples)
-    if format == "flac":
-        return (_flac(whole, sample_rate) for whole in [coded])  # made when it is asked for
-    header = _wav_header(samples, 4 if subtype == "float32" else 2, sample_rate)
-    return chain([header], (piece.tobytes() for piece in coded))
+    encoder = Encoder(format, sample_rate, out_rate=out_rate, samples=samples)
+    return _pieces(encoder, chunks)
 
 
-def _code(audio: Tensor, subtype: Subtype) -> np.ndarray:
-    """Samples as they stand in a file."""
-    _require_samples(audio)
-    audio = audio.detach().cpu()
-    if subtype == "float32":
-        single = audio.float()
-        require_finite(single)  # a double may be too large for one
-        return single.numpy().astype("<f4")
-    return (audio.double() * 2**15).round().clamp(-(2**15), 2**15 - 1).numpy().astype("<i2")
+def _pieces(encoder: Encoder, chunks: Iterable[Tensor]) -> Iterator[bytes]:
+    with encoder:
+        for chunk in chain([torch.zeros(0)], chunks):  # the header of a WAV needs no samples
+            if piece := encoder.push(chunk):
+                yield piece
+        if piece := encoder.finish():
+            yield piece
 
 
-def _counted(chunks: Iterable[np.ndarray], samples: int) -> Iterator[np.ndarray]:
-    """The chunks, if there are as many samples in them as was said."""
-    seen = 0
-    for chunk in chunks:
-        seen += len(chunk)
-        yield chunk
-    if seen != samples:
-        raise InvalidAudio(f"chunks hold {seen} samples, expected {samples} as was said")
-
-
-def _wav_header(samples: int, width: int, sample_rate: int) -> bytes:
-    """Of a RIFF file, made here because libsndfile stamps the time of day into one with float samples."""
-    code, fact = (3, struct.pack("<4sII", b"fact", 4, samples)) if width == 4 else (1, b"")
-    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, code, 1, sample_rate, sample_rate * width, width, 8 * width)
-    body = b"WAVE" + form + fact + struct.pack("<4sI", b"data", samples * width)
-    return struct.pack("<4sI", b"RIFF", len(body) + samples * width) + body
-
-
-def _flac(chunks: Iterable[np.ndarray], sample_rate: int) -> bytes:
-    data = io.BytesIO()
-    try:
-        with soundfile.SoundFile(data, "w", sample_rate, 1, "PCM_16", format="FLAC") as file:
-            for chunk in chunks:
-                file.write(chunk)
-    except soundfile.LibsndfileError as error:
-        raise InvalidAudio(f"cannot be written as FLAC at {sample_rate} Hz: {error.error_string}") from error
-    return data.getvalue()
-
-
-def _require_format(samples: int, sample_rate: int, container: str, subtype: str) -> None:
-    if container not in get_args(Format):
-        raise InvalidAudio(f"format (={container!r}) must be one of {get_args(Format)}")
-    if subtype not in get_args(Subtype) or (container, subtype) == ("flac", "float32"):
-        raise InvalidAudio(f"subtype (={subtype!r}) must be 'pcm16', or 'float32' with format 'wav'")
-    require_rate(sample_rate)
-    if not 0 < samples < 2**30 - 64:
+def _require_length(samples: int) -> None:
+    if not 0 < samples < LONGEST:
         raise InvalidAudio(f"audio has {samples} samples, expected at least one and fewer than 2³⁰ - 64")
 
 
-def _require_samples(audio: Tensor) -> None:
+def _require_samples(audio: Tensor, start: int) -> None:
     require_rank(audio)
     if not audio.is_floating_point():
         raise InvalidAudio(f"audio has dtype {audio.dtype}, expected a floating-point one")
-    require_finite(audio)
+    require_finite(audio, start)

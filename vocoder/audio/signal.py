@@ -6,7 +6,7 @@ from torch import Tensor
 
 from vocoder.errors import InvalidAudio
 
-__all__ = ["LEVEL", "at_level", "require_finite", "require_rank", "require_rate", "resample"]
+__all__ = ["LEVEL", "Resampler", "at_level", "require_finite", "require_rank", "require_rate", "resample"]
 
 LEVEL = 0.06  # RMS at which likelihoods are compared
 
@@ -33,16 +33,56 @@ def resample(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:
     16000
     """
     require_rank(audio)
-    require_rate(from_rate)
-    require_rate(to_rate)
-    if from_rate == to_rate:
-        return audio
-    length = -(-len(audio) * to_rate // from_rate)
-    silence = (0, from_rate // to_rate + 1)  # soxr rounds the length; this makes it long enough to cut
-    dtype = torch.promote_types(audio.dtype, torch.float32)
-    padded = torch.nn.functional.pad(audio.detach().cpu().to(dtype), silence)
-    made = soxr.resample(padded.numpy(), from_rate, to_rate, quality="VHQ")
-    return torch.from_numpy(made[:length]).to(audio)
+    resampler = Resampler(from_rate, to_rate)
+    return audio if from_rate == to_rate else torch.cat([resampler.push(audio), resampler.finish()]).to(audio)
+
+
+class Resampler:
+    """`resample` for audio that comes in pieces: what comes out, joined, is the same to the last bit.
+
+    However the audio is cut, T samples in all become exactly ceil(T · to / from). A sample comes out once all
+    that it depends on has gone in, 40 ms of speech later or so. Rates are in hertz, and must be positive
+    integers, or `InvalidAudio`.
+
+    >>> resampler = Resampler(22050, 48000)
+    >>> pieces = [resampler.push(torch.zeros(22000)), resampler.push(torch.zeros(50)), resampler.finish()]
+    >>> sum(map(len, pieces))
+    48000
+    """
+
+    def __init__(self, from_rate: int, to_rate: int) -> None:
+        require_rate(from_rate)
+        require_rate(to_rate)
+        self.from_rate, self.to_rate = from_rate, to_rate
+        self._stream: soxr.ResampleStream | None = None  # made for the dtype of the first piece
+        self._dtype = torch.float32
+        self._taken = self._made = 0
+
+    def push(self, audio: Tensor) -> Tensor:
+        """The samples that are due after `audio [T]`, of the first piece's dtype or float32 at the least."""
+        require_rank(audio)
+        if self.from_rate == self.to_rate:
+            return audio
+        if self._stream is None:
+            self._dtype = torch.promote_types(audio.dtype, torch.float32)
+        self._taken += len(audio)
+        made = self._resample(audio.detach().cpu().to(self._dtype))
+        self._made += len(made)
+        return made
+
+    def finish(self) -> Tensor:
+        """The samples that are left; nothing may be pushed after them."""
+        if self.from_rate == self.to_rate:
+            return torch.zeros(0)
+        left = -(-self._taken * self.to_rate // self.from_rate) - self._made
+        silence = self.from_rate // self.to_rate + 1  # soxr rounds the length; this makes it enough to cut
+        return self._resample(torch.zeros(silence, dtype=self._dtype), last=True)[:left]
+
+    def _resample(self, audio: Tensor, *, last: bool = False) -> Tensor:
+        if self._stream is None:
+            dtype = str(self._dtype).removeprefix("torch.")
+            self._stream = soxr.ResampleStream(self.from_rate, self.to_rate, 1, dtype=dtype, quality="VHQ")
+        return torch.from_numpy(self._stream.resample_chunk(audio.numpy(), last=last))
 
 
 def require_rank(audio: Tensor) -> None:
@@ -57,8 +97,8 @@ def require_rate(rate: int) -> None:
         raise InvalidAudio(f"sample rate (={rate!r}) must be a positive integer, in hertz")
 
 
-def require_finite(audio: Tensor) -> None:
-    """Finite samples, or `InvalidAudio` that names the first that is not."""
+def require_finite(audio: Tensor, start: int = 0) -> None:
+    """Finite samples, of which the first has the number `start`, or `InvalidAudio` naming one that is not."""
     if not (finite := audio.isfinite()).all():
         first = int((~finite).nonzero()[0])
-        raise InvalidAudio(f"sample {first} is {audio[first].item()}; every sample must be finite")
+        raise InvalidAudio(f"sample {start + first} is {audio[first].item()}; every sample must be finite")

@@ -2,23 +2,14 @@
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
 
 from vocoder.cli import options
 from vocoder.errors import InvalidInput
 
-if TYPE_CHECKING:
-    from vocoder.audio import Format, Subtype
-
 __all__ = ["add_commands"]
 
 LONGEST = 4096  # frames, 48 s of the default voice: a longer mel is spoken in pieces, to bound the memory
-FORMATS: "dict[str | None, tuple[Format | None, Subtype]]" = {
-    None: (None, "pcm16"),  # as the file is called
-    "wav": ("wav", "pcm16"),
-    "wav_f32": ("wav", "float32"),
-    "flac": ("flac", "pcm16"),
-}
+FORMATS = ("wav", "wav_f32", "flac", "mp3", "opus", "aac", "pcm")  # vocoder.audio's, not loaded for help
 
 
 def add_commands(commands: options.Commands) -> None:
@@ -45,11 +36,18 @@ def _add_vocode(commands: options.Commands) -> None:
     options.add_voice(parser)
     options.add_device(parser)
     _add_chunks(parser)
-    kinds = [name for name in FORMATS if name]
-    parser.add_argument(
-        "--format", choices=kinds, help="16-bit, 32-bit float, FLAC; told by OUT if not given"
-    )
+    _add_format(parser)
     parser.set_defaults(run=vocode)
+
+
+def _add_format(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", choices=FORMATS, help="told by the suffix of OUT if not given, else wav")
+    parser.add_argument(
+        "--sample-rate",
+        type=int,
+        metavar="HZ",
+        help="resample to HZ; if not given, the voice's own rate, or the next that the format has",
+    )
 
 
 def _add_chunks(parser: argparse.ArgumentParser) -> None:
@@ -98,7 +96,7 @@ def vocode(asked: argparse.Namespace) -> None:
         halo=asked.halo,
     )
     samples, rate = voice.spec.samples(log_mel.shape[1]), voice.spec.sample_rate
-    audio.save_stream(asked.out, chunks, samples, rate, *FORMATS[asked.format])
+    audio.save_stream(asked.out, chunks, samples, rate, asked.format, asked.sample_rate)
 
 
 def _refuse_terminal(out: str) -> None:

@@ -47,7 +47,7 @@ def test_every_style_trains_loads_speaks_and_scores(
     sound = voice(mel)
     assert sound.shape == (9 * 256,)
     assert np.isfinite(voice.score(sound, mel))
-    with TestClient(create_app(Settings(), load=lambda: voice)) as client:
+    with TestClient(create_app(Settings(voice=str(tmp_path / "voice.safetensors")))) as client:
         until(lambda: client.get("/health/ready").status_code == 200)
         answer = client.post("/v1/vocode", content=npy(mel.float().numpy()), headers=NPY)
     assert answer.status_code == 200
