@@ -18,7 +18,7 @@ RUN /opt/venv/bin/pip install -c constraints.txt ".[server]"
 FROM ${BASE_IMAGE}
 LABEL org.opencontainers.image.title="flow-vocoder" \
       org.opencontainers.image.description="A neural vocoder made of normalising flows, as an HTTP service" \
-      org.opencontainers.image.version="0.2.0" \
+      org.opencontainers.image.version="0.3.0" \
       org.opencontainers.image.licenses="Apache-2.0"
 # The root filesystem may be read-only: nothing is compiled, cached or logged to disk; what must be temporary goes to /tmp.
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp

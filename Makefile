@@ -7,10 +7,10 @@ PORT ?= 8000
 
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help venv serve test lint bench check-wheel constraints clean
+.PHONY: help venv serve test lint bench check-browser check-fuzz check-load check-soak check-wheel constraints clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 16
 
 venv: $(VENV)/.all  ## everything that a developer needs, in .venv
 
@@ -28,12 +28,25 @@ lint: $(VENV)/.all  ## ruff, mypy and the import contracts
 bench: $(VENV)/.serve  ## how fast synthesis is on this machine, as a table: make bench [ARGS=...]
 	$(VENV)/bin/vocoder bench $(ARGS)
 
+check-fuzz: $(VENV)/.all  ## damaged bodies by the thousand, against every route that reads one
+	FUZZ_EXAMPLES=4000 $(VENV)/bin/python -m pytest -q --timeout 3600 tests/server/test_fuzz.py
+
+check-browser: $(VENV)/.all  ## the page in a real browser, which has to be there; pictures in out/page
+	@command -v chromium >/dev/null || { echo "check-browser needs chromium" >&2; exit 1; }
+	SCREENSHOTS=out/page $(VENV)/bin/python -m pytest tests/server/test_page.py tests/server/test_browser.py tests/server/test_browser_edges.py $(ARGS)
+
+check-load: $(VENV)/.all  ## the service under load, about five minutes: make check-load [ARGS=...]
+	$(VENV)/bin/python -m benchmarks.load --check $(ARGS)
+
+check-soak: $(VENV)/.all  ## whether the service grows: make check-soak [MINUTES=12] [ARGS=...]
+	$(VENV)/bin/python -m benchmarks.load --soak $(or $(MINUTES),12) --check $(ARGS)
+
 check-wheel: $(VENV)/.all  ## build the wheel, install it in an empty environment elsewhere, speak with it there
 	PYTHON=$(VENV)/bin/python tests/house/check_wheel.sh
 
 constraints: pyproject.toml | $(VENV)/pyvenv.cfg  ## resolve every version anew into constraints.txt
 	rm -rf build/resolve && $(VENV)/bin/python -m venv build/resolve
-	build/resolve/bin/python -m pip install --quiet --editable '.[server,train,eval,flows,dev]'
+	build/resolve/bin/python -m pip install --quiet --editable '.[server,client,codecs,otel,text,espeak,train,eval,flows,dev]'
 	build/resolve/bin/python -m pip freeze --exclude-editable --exclude setuptools --exclude wheel \
 		| sed -E 's/\+[A-Za-z0-9.]+$$//' > constraints.txt
 	rm -rf build/resolve
@@ -54,5 +67,5 @@ $(VENV)/.serve: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	@touch $@
 
 $(VENV)/.all: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
-	$(PIP) --editable '.[server,train,eval,flows,dev]'
+	$(PIP) --editable '.[server,client,codecs,otel,text,espeak,train,eval,flows,dev]'
 	@touch $@ $(VENV)/.serve

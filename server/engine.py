@@ -1,119 +1,238 @@
-"""One thread that owns the model, and the way to it from the event loop.
+"""The way from the event loop to the workers, one for each device, and back.
 
 ```
-event loop    admit ──► render ══ await ═══════════════════════► Rendering
-                           │ queue, bounded by requests and frames    ▲
-worker thread   load, warm └──► voice(mel) ─────────────────► future ─┘
+event loop    admit ──► place ══ chunks ═══════════════════════► renderings, in order
+                          │ queue, bounded by requests and frames   ▲
+worker thread             └──► voice.render(windows) ────► futures ─┘
 ```
 
-Only the worker renders, and it waits for nothing but the queue: not for a socket, not for an encoder. Only
-the event loop waits for the worker.
+Only workers render. Only the event loop waits for them, and a request that is not being listened to asks
+for nothing further.
 """
 
-import logging
-import threading
-import time
+import asyncio
 from asyncio import timeout, wrap_future
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-import torch
-
-from server.queue import Job, NotReady, Order, Queue, Rendering
+from server.catalogue import Catalogue
+from server.metrics import Metrics
+from server.queue import Job, NotReady, Part, Place, Rendering
+from server.worker import Worker
+from vocoder import MelSpec, Vocoder
 
 if TYPE_CHECKING:
-    from vocoder import Vocoder
+    from vocoder.checkpoint import Header
+    from vocoder.denoise import Denoiser
 
-__all__ = ["DeadlineExceeded", "Engine"]
+__all__ = ["DeadlineExceeded", "Engine", "ModelInUse", "Profile", "Seat", "finished", "within"]
 
-log = logging.getLogger("server.engine")
-
-WARM_UP_FRAMES = (16, 256)
+T = TypeVar("T")
 
 
 class DeadlineExceeded(Exception):
     """The audio was not ready in time."""
 
 
-class Engine:
-    """Renders orders one after another. `load` builds the voice; it is called once, in the worker thread.
+class ModelInUse(Exception):
+    """A model that is loaded for good cannot be unloaded."""
 
-    `failure` is what kept the voice from being loaded, if anything did.
-    """
 
-    def __init__(self, load: Callable[[], "Vocoder"], queue: Queue, *, threads: int | None = None) -> None:
-        self._load, self._threads = load, threads
-        self._voice: Vocoder | None = None
-        self._worker = threading.Thread(target=self._work, name="engine", daemon=True)
-        self.queue = queue
-        self.failure: Exception | None = None
+@dataclass(frozen=True)
+class Profile:
+    """What a model that is, or was, loaded says of itself; its weights may be gone by now."""
 
-    def start(self) -> None:
-        """Start the worker, which loads and warms the voice; `require_ready` says when that is done."""
-        self._worker.start()
+    name: str
+    header: "Header"
+    halo: int
+    denoiser: "Denoiser"
+
+    @classmethod
+    def of(cls, name: str, voice: Vocoder) -> "Profile":
+        """Of a voice that a worker has loaded."""
+        return cls(name, voice.header, voice.model.halo, voice.denoiser())
 
     @property
-    def voice(self) -> "Vocoder":
-        """The loaded voice, for what it says of itself, or `NotReady`. Only the worker may render with it."""
-        if self._voice is None:
-            raise NotReady("the voice could not be loaded" if self.failure else "the voice is still loading")
-        return self._voice
+    def spec(self) -> MelSpec:
+        """What its mels must be."""
+        assert self.header.mel
+        return self.header.mel
 
-    def require_ready(self) -> None:
-        """Raise `NotReady` unless orders are taken, now or when the queue has room again."""
-        _ = self.voice
-        self.queue.require_open()
 
-    async def render(self, order: Order, seconds: float) -> Rendering:
-        """Queue the order and wait for its audio, at most so many seconds: then `DeadlineExceeded`.
+@dataclass(frozen=True)
+class Seat:
+    """A place in the queue of one worker."""
 
-        Raises what `Queue.put` raises, and what the voice raises.
-        """
-        job = Job(order)
-        self.queue.put(job)
-        try:
-            async with timeout(seconds):
-                return await wrap_future(job.future)
-        except TimeoutError:
-            raise DeadlineExceeded(f"the audio was not ready within {seconds:g} s") from None
-        finally:
-            self.queue.withdraw(job)
+    worker: Worker
+    place: Place
+
+    def put(self, part: Part) -> Job:
+        """Queue a part of the request."""
+        return self.worker.queue.put(self.place, part, part.window.frames)
+
+    def rest(self) -> None:
+        """Take up no room until a part is put: a speaker may be silent for long."""
+        self.worker.queue.release(self.place)
+
+
+class Engine:
+    """Several models behind one worker for each device."""
+
+    def __init__(
+        self, catalogue: Catalogue, workers: list[Worker], metrics: Metrics, *, patience: float = 60.0
+    ) -> None:
+        """`patience` is how many seconds a request waits for a model that has to be loaded for it."""
+        self.catalogue, self.workers, self.metrics = catalogue, workers, metrics
+        self._patience = patience
+        self._profiles: dict[str, Profile] = {}
+
+    def start(self) -> None:
+        """Start the workers, which load their models; `require_ready` says when that is done."""
+        for worker in self.workers:
+            worker.start()
 
     def stop(self, seconds: float) -> None:
-        """Close the queue, give up what waits, and wait for the worker, at most so many seconds. Blocks."""
-        self.queue.close()
-        self.queue.abandon()
-        self._worker.join(seconds)
+        """Give up what waits and wait for the workers, at most so many seconds each. Blocks."""
+        for worker in self.workers:
+            worker.stop(seconds)
 
-    def _work(self) -> None:
+    def close(self) -> None:
+        """Admit nothing more; what is admitted goes on."""
+        for worker in self.workers:
+            worker.queue.close()
+
+    def end(self) -> None:
+        """Give up what still waits."""
+        for worker in self.workers:
+            worker.queue.end()
+
+    @property
+    def failure(self) -> Exception | None:
+        """What ended a worker, if anything did."""
+        return next((worker.failure for worker in self.workers if worker.failure), None)
+
+    @property
+    def loaded(self) -> list[str]:
+        """Models that are in the memory of every device."""
+        return [name for name in self.workers[0].models if all(name in each.models for each in self.workers)]
+
+    @property
+    def requests(self) -> int:
+        """How many requests have work at the workers."""
+        return sum(worker.queue.requests for worker in self.workers)
+
+    @property
+    def frames(self) -> int:
+        """How many frames these have still to render."""
+        return sum(worker.queue.frames for worker in self.workers)
+
+    def require_ready(self) -> None:
+        """Raise `NotReady` unless every worker works and requests are taken, now or when there is room."""
+        for worker in self.workers:
+            worker.require_ready()
+            if worker.queue.closed:
+                raise NotReady("the service is shutting down")
+
+    def require_room(self, frames: int = 1) -> None:
+        """Raise `QueueFull` or `NotReady` if a request of so many frames would be refused now."""
+        self._idlest().queue.require_room(frames)
+
+    async def profile(self, model: str | None) -> Profile:
+        """A model by name, the default one if none is given; loaded if it has to be.
+
+        Raises `UnknownModel`, `NotReady`, `DeadlineExceeded`, and what keeps a checkpoint from being loaded.
+        """
+        self.require_ready()
+        name = self.catalogue.resolve(model)
+        voice = self.workers[0].loaded_voice(name)
+        if voice is None:
+            async with within(self._patience):
+                return await self.load(name)
+        if name not in self._profiles or self._profiles[name].header is not voice.header:  # loaded anew
+            self._profiles[name] = Profile.of(name, voice)
+        return self._profiles[name]
+
+    async def load(self, model: str) -> Profile:
+        """Load a model on every device, if it is not there."""
+        name = self.catalogue.resolve(model)
+        profile, *_ = await self._everywhere(lambda worker: Profile.of(name, worker.voice(name)))
+        self._profiles[name] = profile
+        return profile
+
+    async def unload(self, model: str) -> None:
+        """Unload a model from every device; it is loaded again when it is asked for."""
+        name = self.catalogue.resolve(model)
+        if name == self.catalogue.default:
+            raise ModelInUse(f"model {name} is the default one and stays")
+        await self._everywhere(lambda worker: worker.drop([name]))
+
+    @contextmanager
+    def admit(self, frames: int) -> Iterator[Seat]:
+        """A place at the worker that has least to do, for a request of so many frames; given up at the end.
+
+        Raises `QueueFull` and `NotReady`.
+        """
+        worker = self._idlest()
+        seat = Seat(worker, worker.queue.admit(frames))
         try:
-            voice = self._voice = self._prepare()
-        except Exception as error:
-            log.exception("the voice could not be loaded")
-            self.failure = error
-            return
-        while job := self.queue.next():
-            if job.future.set_running_or_notify_cancel():
-                self._render(voice, job)
+            yield seat
+        except (GeneratorExit, asyncio.CancelledError, DeadlineExceeded):
+            self.metrics.aborted(seat.place.stage)
+            raise
+        finally:
+            worker.queue.release(seat.place)
 
-    def _prepare(self) -> "Vocoder":
-        if self._threads:  # OpenMP keeps this number for each thread, so it has to be set in this one
-            torch.set_num_threads(self._threads)
-        started, voice = time.monotonic(), self._load()
-        for frames in WARM_UP_FRAMES:
-            voice(np.full((voice.spec.n_mels, frames), voice.spec.log_floor, np.float32))
-        log.info("voice %s is ready on %s after %.1f s", voice.name, voice.device, time.monotonic() - started)
-        return voice
+    async def chunks(
+        self, seat: Seat, parts: Iterable[Part], seconds: float
+    ) -> AsyncGenerator[Rendering]:
+        """Render parts in order, one of them ahead of whoever takes the results.
 
-    def _render(self, voice: "Vocoder", job: Job) -> None:
-        started = time.monotonic()
-        try:
-            audio = voice(job.order.mel, seed=job.order.seed, temperature=job.order.temperature)
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is for the caller that waits
-            self.queue.done()
-            job.future.set_exception(error)
-            return
-        took = time.monotonic() - started
-        self.queue.done(job.order.frames / max(took, 1e-6))
-        job.future.set_result(Rendering(audio, started - job.arrived, took))
+        Raises `DeadlineExceeded` if one takes longer than so many seconds, and what rendering raises.
+        """
+        ahead: Job | None = None
+        for part in parts:
+            job = seat.put(part)
+            if ahead:
+                yield await finished(ahead, seconds)
+            ahead = job
+        if ahead:
+            yield await finished(ahead, seconds)
+
+    async def ask(
+        self, model: str | None, frames: int, work: Callable[[Vocoder], T], seconds: float
+    ) -> T:
+        """Do any other work with a model, counted as so many frames, in its worker's thread.
+
+        Raises `UnknownModel`, `QueueFull`, `NotReady`, `DeadlineExceeded`, and what the work raises.
+        """
+        name = (await self.profile(model)).name
+        with self.admit(frames) as seat:
+            job = seat.worker.queue.put(seat.place, lambda worker: work(worker.voice(name)), frames)
+            return await finished(job, seconds)
+
+    def _idlest(self) -> Worker:
+        self.require_ready()
+        return min(self.workers, key=lambda worker: (worker.queue.frames, worker.queue.requests))
+
+    async def _everywhere(self, errand: Callable[[Worker], T]) -> list[T]:
+        self.require_ready()
+        jobs = [worker.queue.put(Place(0), errand, 0) for worker in self.workers]
+        return list(await asyncio.gather(*(wrap_future(job.future) for job in jobs)))
+
+
+@asynccontextmanager
+async def within(seconds: float) -> AsyncIterator[None]:
+    """At most so many seconds for what is awaited inside; then `DeadlineExceeded`."""
+    try:
+        async with timeout(seconds):
+            yield
+    except TimeoutError:
+        raise DeadlineExceeded(f"the audio was not ready within {seconds:g} s") from None
+
+
+async def finished(job: Job, seconds: float) -> Any:
+    """What a job came to, at most so many seconds from now; then `DeadlineExceeded`."""
+    async with within(seconds):
+        return await wrap_future(job.future)

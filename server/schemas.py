@@ -7,33 +7,47 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from server.wire import Layout
 
 if TYPE_CHECKING:
-    from vocoder import Vocoder
+    from vocoder.checkpoint import Header
 
-__all__ = ["FORMATS", "ErrorBody", "Health", "ModelCard", "ModelList", "VocodeQuery", "refusals"]
+__all__ = [
+    "Clip",
+    "ClipList",
+    "ErrorBody",
+    "Health",
+    "LiveQuery",
+    "ModelCard",
+    "ModelList",
+    "VocodeQuery",
+    "Wishes",
+    "refusals",
+]
 
-Format = Literal["wav", "wav_f32", "flac"]
-
-FORMATS: dict[str, tuple[Literal["wav", "flac"], Literal["pcm16", "float32"], str]] = {
-    "wav": ("wav", "pcm16", "audio/wav"),
-    "wav_f32": ("wav", "float32", "audio/wav"),
-    "flac": ("flac", "pcm16", "audio/flac"),
-}
+Format = Literal["wav", "wav_f32", "flac", "mp3", "opus", "aac", "pcm"]
+LiveFormat = Literal["pcm", "flac", "mp3", "opus", "aac"]
 
 Temperature = Annotated[float | None, Field(ge=0, le=2, allow_inf_nan=False)]
+Rate = Annotated[int | None, Field(ge=8000, le=192_000)]
+FORMATS = "wav, pcm: 16-bit. wav_f32: 32-bit float. flac: 16-bit, lossless. mp3, opus, aac: lossy."
 
 
-class VocodeQuery(BaseModel):
+class Wishes(BaseModel):
     """What may be asked along with a mel; an unknown name is refused, lest a misspelt wish be overlooked."""
 
     model_config = ConfigDict(extra="forbid")
 
+    model: str | None = Field(
+        None, max_length=64, description="One of `/v1/models`; the default one if not given."
+    )
     seed: int | None = Field(
-        None, ge=0, lt=2**63, description="Of the noise; drawn and reported if not given."
+        None, ge=0, lt=2**62, description="Of the noise; drawn and reported if not given."
     )
     temperature: Temperature = Field(None, description="Scale of the noise; the voice's own if not given.")
     sigma: Temperature = Field(None, description="WaveGlow's name for temperature.")
-    format: Format = Field(
-        "wav", description="wav: 16-bit PCM. wav_f32: 32-bit float. flac: 16-bit, lossless."
+    denoise: float = Field(
+        0.0, ge=0, le=1, allow_inf_nan=False, description="How much of the voice's tones is taken off."
+    )
+    sample_rate: Rate = Field(
+        None, description="Of the audio; the model's if not given, or for opus the next that it has."
     )
     layout: Layout = Field("ML", description="ML: the array is [bands, frames]. LM: [frames, bands].")
 
@@ -49,6 +63,38 @@ class VocodeQuery(BaseModel):
         return self.sigma if self.temperature is None else self.temperature
 
 
+class VocodeQuery(Wishes):
+    """The query of `POST /v1/vocode`."""
+
+    format: Format = Field("wav", description=FORMATS)
+    stream: bool = Field(False, description="Send the audio as it is made, the first of it early.")
+
+
+class LiveQuery(Wishes):
+    """The query of the WebSocket, whose audio has no length beforehand."""
+
+    format: LiveFormat = Field("pcm", description=FORMATS)
+
+
+class Clip(BaseModel):
+    """The audio of one mel of several."""
+
+    index: int
+    audio: str = Field(description="A file in the format that was asked for, in base64.")
+    media_type: str
+    seed: int
+    samples: int
+    duration: float
+
+
+class ClipList(BaseModel):
+    """The audio of several mels, in their order."""
+
+    object: Literal["list"] = "list"
+    sample_rate: int
+    data: list[Clip]
+
+
 class Health(BaseModel):
     """What a probe reads; the status code says the same."""
 
@@ -62,6 +108,8 @@ class ModelCard(BaseModel):
     object: Literal["model"] = "model"
     created: int = Field(0, description="Always 0: a checkpoint carries no date.")
     owned_by: str = "flow-vocoder"
+    loaded: bool = Field(description="Whether it is in memory; if not, the first request waits for it.")
+    default: bool = Field(description="Whether it is the one that answers where a request names none.")
     sample_rate: int
     architecture: str
     licence: str = Field(description="Of the weights.")
@@ -73,17 +121,20 @@ class ModelCard(BaseModel):
     mel_digest: str = Field(description="SHA-256 of the mel spec.")
 
     @classmethod
-    def of(cls, voice: "Vocoder") -> Self:
-        """The card of a loaded voice."""
+    def of(cls, name: str, header: "Header", *, loaded: bool, default: bool) -> Self:
+        """The card of a voice; what makes no audio has none."""
+        assert header.mel
         return cls(
-            id=voice.name,
-            sample_rate=voice.spec.sample_rate,
-            architecture=voice.header.architecture,
-            licence=voice.header.licence,
-            sha256=voice.header.weights,
-            temperature=voice.header.temperature,
-            mel=voice.spec.to_dict(),
-            mel_digest=voice.spec.digest(),
+            id=name,
+            loaded=loaded,
+            default=default,
+            sample_rate=header.mel.sample_rate,
+            architecture=header.architecture,
+            licence=header.licence,
+            sha256=header.weights,
+            temperature=header.temperature,
+            mel=header.mel.to_dict(),
+            mel_digest=header.mel.digest(),
         )
 
 

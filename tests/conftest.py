@@ -8,6 +8,7 @@ import pytest
 import torch
 
 torch.set_num_threads(1)  # the order of a sum, and so its last bits, depends on how many threads share it
+os.environ.setdefault("VOCODER_BATCH_FRAMES", "0")  # and on what else is in a batch; its own tests set this
 
 
 @pytest.fixture(autouse=True)

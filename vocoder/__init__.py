@@ -12,16 +12,36 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vocoder import audio, errors, voices
-    from vocoder.features import LogMel, MelSpec
+    from vocoder.features import LogMel, MelSpec, warn_if_suspect
+    from vocoder.streaming import Window, Windows
     from vocoder.synthesis import Vocoder
 
     load = Vocoder.load
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
-__all__ = ["LogMel", "MelSpec", "Vocoder", "__version__", "audio", "errors", "load", "voices"]
+__all__ = [
+    "LogMel",
+    "MelSpec",
+    "Vocoder",
+    "Window",
+    "Windows",
+    "__version__",
+    "audio",
+    "errors",
+    "load",
+    "voices",
+    "warn_if_suspect",
+]
 
-_HOMES = {"LogMel": "features", "MelSpec": "features", "Vocoder": "synthesis"}
+_HOMES = {
+    "LogMel": "features",
+    "MelSpec": "features",
+    "Vocoder": "synthesis",
+    "Window": "streaming",
+    "Windows": "streaming",
+    "warn_if_suspect": "features",
+}
 _ROOMS = ("audio", "errors", "voices")
 
 

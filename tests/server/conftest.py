@@ -3,9 +3,8 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
 
 import httpx2
 import pytest
@@ -15,10 +14,11 @@ from starlette.testclient import TestClient
 from torch import Tensor
 
 from server.app import create_app
+from server.run import configuration
 from server.settings import Settings
-from vocoder import Vocoder
-from vocoder.synthesis import Mel
+from vocoder import Vocoder, Window
 
+TINY = Settings(voice="waveglow-tiny")  # the small seeded voice that is made for tests
 Serving = Callable[[FastAPI], AbstractContextManager[str]]
 
 
@@ -31,7 +31,7 @@ def voice() -> Vocoder:
 @pytest.fixture(scope="module")
 def client(voice: Vocoder) -> Iterator[TestClient]:
     """A client of the whole application, voice loaded."""
-    with TestClient(create_app(Settings(), load=lambda: voice)) as client:
+    with TestClient(create_app(TINY, load=lambda *_: voice)) as client:
         until(lambda: client.get("/health/ready").status_code == 200)
         yield client
 
@@ -44,11 +44,14 @@ class Gate(Vocoder):
         self.opened = threading.Event()
         self.entered = 0
 
-    def __call__(self, mel: Mel, **wishes: Any) -> Tensor:
-        if wishes:  # the warm-up has none, and goes straight through
+    def render(
+        self, windows: Sequence[Window], *, seeds: Sequence[int], temperatures: Sequence[float]
+    ) -> list[Tensor]:
+        """The voice's, behind the gate; a warm-up has no noise, and goes straight through."""
+        if any(temperatures):
             self.entered += 1
             assert self.opened.wait(30)
-        return super().__call__(mel, **wishes)
+        return super().render(windows, seeds=seeds, temperatures=temperatures)
 
 
 @pytest.fixture
@@ -57,6 +60,36 @@ def gate(voice: Vocoder) -> Iterator[Gate]:
     gate = Gate(voice)
     yield gate
     gate.opened.set()
+
+
+class Turnstile(Vocoder):
+    """A voice that renders as many windows as were let through, and notes the seed and frames of each."""
+
+    def __init__(self, voice: Vocoder) -> None:
+        super().__init__(voice.model, voice.header)
+        self.asked: list[tuple[int, int]] = []
+        self._tickets = threading.Semaphore(0)
+
+    def let(self, windows: int = 1000) -> None:
+        """Let so many windows through."""
+        self._tickets.release(windows)
+
+    def render(
+        self, windows: Sequence[Window], *, seeds: Sequence[int], temperatures: Sequence[float]
+    ) -> list[Tensor]:
+        """The voice's, one ticket a call; a warm-up has no noise, and goes straight through."""
+        if any(temperatures):
+            self.asked.append((seeds[0], windows[0].frames))
+            assert self._tickets.acquire(timeout=30)
+        return super().render(windows, seeds=seeds, temperatures=temperatures)
+
+
+@pytest.fixture
+def turnstile(voice: Vocoder) -> Iterator[Turnstile]:
+    """A voice behind a turnstile, which turns freely at the end of the test."""
+    turnstile = Turnstile(voice)
+    yield turnstile
+    turnstile.let()
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +104,8 @@ def _serving(app: FastAPI) -> Iterator[str]:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        config = uvicorn.Config(app, http="h11", ws="none", log_config=None, timeout_graceful_shutdown=5)
+        config = configuration(app, None)
+        config.timeout_graceful_shutdown = 5
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()

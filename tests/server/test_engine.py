@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from server.app import create_app
 from server.settings import Settings
-from tests.server.conftest import Gate, Serving, until
+from tests.server.conftest import TINY, Gate, Serving, until
 from tests.server.parcels import NPY, call, heard, mel, npy
 from vocoder import Vocoder
 from vocoder.errors import CheckpointError
@@ -25,12 +25,12 @@ def _ask(url: str, body: bytes = BODY) -> httpx2.Response:
 
 
 def _occupied(app: FastAPI, requests: int) -> bool:
-    return bool(app.state.engine.queue.held == requests)
+    return bool(app.state.engine.requests == requests)
 
 
 def test_full_queue_is_429_with_retry_after(gate: Gate, serving: Serving) -> None:
     """Beyond the bound a request is refused at once and told when to come back; those admitted are served."""
-    app = create_app(Settings(max_requests=3), load=lambda: gate)
+    app = create_app(Settings(voice="waveglow-tiny", max_requests=3), load=lambda *_: gate)
     with serving(app) as url, ThreadPoolExecutor(3) as callers:
         admitted = [callers.submit(_ask, url) for _ in range(3)]
         until(lambda: _occupied(app, 3))
@@ -47,7 +47,8 @@ def test_full_queue_is_429_with_retry_after(gate: Gate, serving: Serving) -> Non
 
 def test_queue_is_bounded_by_frames(gate: Gate, serving: Serving) -> None:
     """A long mel is refused where a short one still finds room."""
-    app = create_app(Settings(max_frames=50, max_queued_frames=50), load=lambda: gate)
+    settings = Settings(voice="waveglow-tiny", max_frames=50, max_queued_frames=50)
+    app = create_app(settings, load=lambda *_: gate)
     with serving(app) as url, ThreadPoolExecutor(2) as callers:
         long = callers.submit(_ask, url, npy(mel(40)))
         until(lambda: _occupied(app, 1))
@@ -60,7 +61,7 @@ def test_queue_is_bounded_by_frames(gate: Gate, serving: Serving) -> None:
 
 def test_liveness_while_the_model_is_busy(gate: Gate, serving: Serving) -> None:
     """The event loop never waits for the model: probes answer in milliseconds while it works."""
-    app = create_app(Settings(), load=lambda: gate)
+    app = create_app(TINY, load=lambda *_: gate)
     with serving(app) as url, ThreadPoolExecutor(2) as callers, httpx2.Client() as probe:
         asked = [callers.submit(_ask, url) for _ in range(2)]
         until(lambda: _occupied(app, 2))
@@ -76,7 +77,7 @@ def test_liveness_while_the_model_is_busy(gate: Gate, serving: Serving) -> None:
 
 def test_disconnected_client_frees_its_place(gate: Gate, serving: Serving) -> None:
     """A client that hangs up while it waits leaves the queue; the voice is never asked for its audio."""
-    app = create_app(Settings(max_requests=2), load=lambda: gate)
+    app = create_app(Settings(voice="waveglow-tiny", max_requests=2), load=lambda *_: gate)
     with serving(app) as url, ThreadPoolExecutor(2) as callers:
         first = callers.submit(_ask, url)
         until(lambda: gate.entered == 1)
@@ -95,7 +96,7 @@ def test_disconnected_client_frees_its_place(gate: Gate, serving: Serving) -> No
 
 def test_deadline_is_504_and_frees_the_place(gate: Gate, serving: Serving) -> None:
     """A request that is not rendered in time is told so, and is not rendered later."""
-    app = create_app(Settings(request_timeout=0.2), load=lambda: gate)
+    app = create_app(Settings(voice="waveglow-tiny", request_timeout=0.2), load=lambda *_: gate)
     with serving(app) as url, ThreadPoolExecutor(2) as callers:
         asked = [callers.submit(_ask, url) for _ in range(2)]
         assert {each.result().status_code for each in asked} == {504}
@@ -108,7 +109,7 @@ def test_deadline_is_504_and_frees_the_place(gate: Gate, serving: Serving) -> No
 
 def test_slow_body_is_408(voice: Vocoder, serving: Serving) -> None:
     """A client that dawdles over its body is cut off."""
-    app = create_app(Settings(body_timeout=0.2), load=lambda: voice)
+    app = create_app(Settings(voice="waveglow-tiny", body_timeout=0.2), load=lambda *_: voice)
     with serving(app) as url, call(url, LENGTH) as dawdler:
         dawdler.sendall(BODY[:-100])
         assert heard(dawdler).startswith(b"HTTP/1.1 408")
@@ -118,11 +119,11 @@ def test_ready_only_when_loaded(voice: Vocoder) -> None:
     """While the voice loads the service is alive, not ready, and says so to whoever asks for audio."""
     loaded = threading.Event()
 
-    def load() -> Vocoder:
+    def load(name: str, device: str | None) -> Vocoder:
         assert loaded.wait(30)
         return voice
 
-    with TestClient(create_app(Settings(), load=load)) as client:
+    with TestClient(create_app(TINY, load=load)) as client:
         assert client.get("/health/live").json() == {"status": "alive"}
         for response in (
             client.get("/health/ready"),
@@ -139,11 +140,11 @@ def test_ready_only_when_loaded(voice: Vocoder) -> None:
 
 def test_draining_is_not_ready_and_finishes_what_it_took(gate: Gate, serving: Serving) -> None:
     """While draining nothing more is admitted, and what was admitted is served."""
-    app = create_app(Settings(), load=lambda: gate)
+    app = create_app(TINY, load=lambda *_: gate)
     with serving(app) as url, ThreadPoolExecutor(2) as callers:
         taken: list[Future[httpx2.Response]] = [callers.submit(_ask, url) for _ in range(2)]
         until(lambda: _occupied(app, 2))
-        app.state.engine.queue.close()
+        app.state.engine.close()
         assert httpx2.get(f"{url}/health/ready").status_code == 503
         assert httpx2.get(f"{url}/health/live").status_code == 200
         assert _ask(url).status_code == 503
@@ -153,14 +154,13 @@ def test_draining_is_not_ready_and_finishes_what_it_took(gate: Gate, serving: Se
 
 def test_abandoned_requests_are_told(gate: Gate, serving: Serving) -> None:
     """When the drain is over, whoever still waits gets a 503 instead of a broken connection."""
-    app = create_app(Settings(), load=lambda: gate)
+    app = create_app(TINY, load=lambda *_: gate)
     with serving(app) as url, ThreadPoolExecutor(2) as callers:
         first = callers.submit(_ask, url)
         until(lambda: gate.entered == 1)
         second = callers.submit(_ask, url)
         until(lambda: _occupied(app, 2))
-        app.state.engine.queue.close()
-        app.state.engine.queue.abandon()
+        app.state.engine.end()
         assert second.result().status_code == 503
         gate.opened.set()
         assert first.result().status_code == 200
@@ -169,10 +169,10 @@ def test_abandoned_requests_are_told(gate: Gate, serving: Serving) -> None:
 def test_voice_that_cannot_be_loaded_is_never_ready() -> None:
     """A failed load leaves the service not ready; the reason is for whoever runs it, not for callers."""
 
-    def load() -> Vocoder:
+    def load(name: str, device: str | None) -> Vocoder:
         raise CheckpointError("/secret/place/voice.safetensors is damaged")
 
-    app = create_app(Settings(), load=load)
+    app = create_app(TINY, load=load)
     with TestClient(app) as client:
         until(lambda: app.state.engine.failure is not None)
         response = client.get("/health/ready")
@@ -184,7 +184,7 @@ def test_voice_that_cannot_be_loaded_is_never_ready() -> None:
 def test_model_that_yields_nothing_finite(serving: Serving) -> None:
     """Samples that are not finite are the caller's to know, as 422 that need not be tried again."""
     spoilt = Vocoder.load("waveglow-tiny")
-    app = create_app(Settings(), load=lambda: spoilt)
+    app = create_app(TINY, load=lambda *_: spoilt)
     with serving(app) as url:
         parameters = list(spoilt.model.parameters())
         for parameter in parameters:
@@ -197,7 +197,7 @@ def test_model_that_yields_nothing_finite(serving: Serving) -> None:
 def test_unforeseen_failure_is_a_500_with_an_id(serving: Serving, caplog: pytest.LogCaptureFixture) -> None:
     """What nobody foresaw reaches the caller as an id only; the log has the traceback under the same id."""
     broken = Vocoder.load("waveglow-tiny")
-    app = create_app(Settings(), load=lambda: broken)
+    app = create_app(TINY, load=lambda *_: broken)
     with serving(app) as url:
         model = broken.model
         del broken.model

@@ -10,7 +10,7 @@ A file that was cut, altered in a single bit, pickled, or made by other software
 says what is the matter. The digests find damage; they are no protection against forgery.
 """
 
-from vocoder.checkpoint.file import inspect, load, save
+from vocoder.checkpoint.file import inspect, load, read_header, save
 from vocoder.checkpoint.header import ARCHITECTURES, FORMAT, Header
 
-__all__ = ["ARCHITECTURES", "FORMAT", "Header", "inspect", "load", "save"]
+__all__ = ["ARCHITECTURES", "FORMAT", "Header", "inspect", "load", "read_header", "save"]

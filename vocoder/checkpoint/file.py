@@ -13,9 +13,10 @@ from torch import Tensor
 
 from vocoder.checkpoint.header import ARCHITECTURES, Header, Model, canonical, parse, seal, unseal
 from vocoder.errors import CheckpointError, InvalidConfig, InvalidInput
+from vocoder.models.density import DensityModel
 from vocoder.models.waveglow import WaveGlow
 
-__all__ = ["inspect", "load", "save"]
+__all__ = ["inspect", "load", "read_header", "save"]
 
 KEY = "flow-vocoder"
 HEADER_BYTES = 2**22  # sixty times what the largest model needs
@@ -44,7 +45,7 @@ def save(
     header = Header(
         architecture=_architecture(model),
         config=model.config.to_dict(),
-        mel=model.spec if isinstance(model, WaveGlow) else None,
+        mel=None if isinstance(model, DensityModel) else model.spec,
         name=name,
         licence=licence,
         temperature=temperature,
@@ -64,9 +65,10 @@ def load(path: str | Path, kind: type[Kind]) -> tuple[Kind, Header]: ...
 def load(path: str | Path, kind: Any = WaveGlow) -> tuple[Any, Header]:
     """Read a model, in float32, on the CPU and in evaluation mode, and its header.
 
-    `kind` is the class that is expected: `WaveGlow`, a `DensityModel`, or one of these in particular. Raises
-    `CheckpointError`, naming the file and its problem, for a model that is none, and for anything that is not
-    a whole, unaltered checkpoint with finite weights, exactly those that its configuration calls for.
+    `kind` is the class that is expected: `WaveGlow`, `GlowTTS`, a `DensityModel`, or one of these in
+    particular. Raises `CheckpointError`, naming the file and its problem, for a model that is none, and for
+    anything that is not a whole, unaltered checkpoint with finite weights, exactly those that its
+    configuration calls for.
     """
     header, tensors = _verified(Path(path), _read(Path(path)))
     try:
@@ -98,6 +100,11 @@ def inspect(path: str | Path) -> dict[str, Any]:
             for key, value in sorted(tensors.items())
         },
     }
+
+
+def read_header(path: str | Path) -> Header:
+    """The header alone, of a file that is verified as `inspect` verifies it."""
+    return _verified(Path(path), _read(Path(path)))[0]
 
 
 def _architecture(model: Model) -> str:

@@ -72,6 +72,7 @@ def _words(error: Exception) -> str:
 
 def _add_serve(commands: options.Commands) -> None:
     parser = commands.add_parser("serve", help="serve a voice over HTTP", description=_serve.__doc__)
+    parser.add_argument("--config", metavar="FILE", help="TOML file of settings")
     parser.add_argument("--host", help="address to listen on")
     parser.add_argument("--port", type=int, help="port to listen on")
     parser.add_argument("--checkpoint", dest="voice", metavar="VOICE", help="name of a voice, or a file")
@@ -80,11 +81,11 @@ def _add_serve(commands: options.Commands) -> None:
 
 
 def _serve(asked: argparse.Namespace) -> None:
-    """Serve until a signal ends it. Settings are environment variables too: `VOCODER_PORT` and so on."""
+    """Serve until a signal ends it. Every setting is an environment variable as well: `VOCODER_PORT` …"""
     with options.extra("server"):
         from server.run import serve
         from server.settings import Settings
-    given = {name: getattr(asked, name) for name in ("host", "port", "voice", "device")}
+    given = {name: getattr(asked, name) for name in ("config", "host", "port", "voice", "device")}
     try:
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValueError as error:
