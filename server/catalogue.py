@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Catalogue", "UnknownModel"]
 
 SUFFIX = ".safetensors"
+VOICE = "waveglow"  # the one architecture that speaks mels
 
 
 class UnknownModel(Exception):
@@ -74,8 +75,8 @@ class Catalogue:
         stamp = _stamp(source)
         if stamp not in self._headers:
             self._headers[stamp] = Vocoder.describe(source)
-        if self._headers[stamp].mel is None:
-            raise CheckpointError(f"{source} is no voice: it takes no mel")
+        if self._headers[stamp].architecture != VOICE:
+            raise CheckpointError(f"{source} is no voice, but a {self._headers[stamp].architecture}")
         return self._headers[stamp]
 
 
