@@ -11,15 +11,17 @@ from vocoder.features import MelSpec
 from vocoder.models.catalogue import DENSITIES
 from vocoder.models.density import DensityModel
 from vocoder.models.density_config import DensityConfig
+from vocoder.models.glowtts import GlowTTS, GlowTTSConfig
 from vocoder.models.waveglow import WaveGlow, WaveGlowConfig
 
 __all__ = ["ARCHITECTURES", "FORMAT", "Header", "Model", "canonical", "parse", "seal", "unseal"]
 
-Config = WaveGlowConfig | DensityConfig
-Model = WaveGlow | DensityModel
+Config = WaveGlowConfig | GlowTTSConfig | DensityConfig
+Model = WaveGlow | GlowTTS | DensityModel
 
 ARCHITECTURES: Mapping[str, tuple[type[Config], Callable[..., Model]]] = {
     "waveglow": (WaveGlowConfig, WaveGlow),
+    "glowtts": (GlowTTSConfig, GlowTTS),
     **DENSITIES,
 }
 FORMAT = 1  # raised when an older reader would misunderstand a newer file
@@ -31,7 +33,7 @@ class Header:
 
     Attributes:
         architecture, config: which model (see `ARCHITECTURES`), and its configuration.
-        mel: the spec that its mels must be of; ``None`` for a density, which is shown none.
+        mel: the spec of the mels that it reads, or makes; ``None`` for a density, which is shown none.
         name: what the voice is called.
         licence: of the weights.
         temperature: scale of the noise where a caller names none.

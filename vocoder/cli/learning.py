@@ -67,14 +67,18 @@ def train(asked: argparse.Namespace) -> None:
     """Train a voice on recordings. The same command again resumes a run that was stopped."""
     with options.extra("train"):
         from vocoder import voices
+        from vocoder.training.acoustic.recipes import RECIPES as ACOUSTIC
         from vocoder.training.recipes import RECIPES
         from vocoder.training.run import train as run
     for name in ("steps", "minutes", "processes"):
         if (value := getattr(asked, name)) is not None and not value > 0:
             raise InvalidInput(f"--{name} (={value}) must be greater than 0")
+    if asked.recipe in ACOUSTIC:
+        return _train_acoustic(asked)
     if asked.recipe not in RECIPES:
-        raise InvalidConfig(f"no recipe is called {asked.recipe!r}; there are {', '.join(RECIPES)}")
-    run(
+        known = ", ".join([*RECIPES, *ACOUSTIC])
+        raise InvalidConfig(f"no recipe is called {asked.recipe!r}; there are {known}")
+    return run(
         RECIPES[asked.recipe],
         asked.data,
         asked.out,
@@ -82,6 +86,26 @@ def train(asked: argparse.Namespace) -> None:
         minutes=asked.minutes,
         steps=asked.steps,
         processes=asked.processes,
+        device=asked.device,
+        reversible=asked.reversible,
+    )
+
+
+def _train_acoustic(asked: argparse.Namespace) -> None:
+    """Text and pitch to mel: of data sets whose table has a column `text`, in one process."""
+    from vocoder import voices
+    from vocoder.training.acoustic.recipes import RECIPES
+    from vocoder.training.acoustic.run import train as run
+
+    if asked.processes not in (None, 1):
+        raise InvalidInput(f"--processes (={asked.processes}) must be 1 for the recipe {asked.recipe}")
+    run(
+        RECIPES[asked.recipe],
+        asked.data,
+        asked.out,
+        warm_start=None if asked.warm_start is None else voices.find(asked.warm_start),
+        minutes=asked.minutes,
+        steps=asked.steps,
         device=asked.device,
         reversible=asked.reversible,
     )

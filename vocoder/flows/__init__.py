@@ -5,6 +5,7 @@ from vocoder.flows.chequer import Chequered
 from vocoder.flows.coupling import AdditiveCoupling, AffineCoupling
 from vocoder.flows.flatten import Flattened
 from vocoder.flows.flow import Flow
+from vocoder.flows.folded import Folded, fold
 from vocoder.flows.inverse import Inverse
 from vocoder.flows.lapped import LappedTransform
 from vocoder.flows.mix import InvertibleConv1x1
@@ -31,6 +32,7 @@ __all__ = [
     "DiagonalWhiten",
     "Flattened",
     "Flow",
+    "Folded",
     "GaussianPrior",
     "Inverse",
     "InvertibleConv1x1",
@@ -52,6 +54,7 @@ __all__ = [
     "Swap",
     "Trailing",
     "dequantise",
+    "fold",
     "make_reversible",
     "quantise",
 ]
