@@ -1,6 +1,7 @@
 """`serve`: the service on a socket, until a signal ends it in good order."""
 
 import asyncio
+import gc
 import logging
 import math
 import socket
@@ -35,6 +36,7 @@ class _Service(uvicorn.Server):
     def __init__(self, settings: Settings, engine: Engine, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._settings, self._engine = settings, engine
+        self._settled = False
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._engine.close()
@@ -49,9 +51,14 @@ class _Service(uvicorn.Server):
         for connection in list(self.server_state.connections):
             connection.transport.abort()
 
-    async def exit_if_failed(self) -> None:
-        """Called by uvicorn every second: a service whose voice cannot be loaded must not linger."""
+    async def look(self) -> None:
+        """Called by uvicorn every second: end where a model could not be loaded, settle where all are."""
         self.should_exit = self.should_exit or self._engine.failure is not None
+        if not self._settled and all(worker.loaded for worker in self._engine.workers):
+            # What is loaded stays: a collection that went through all of it would stop every thread meanwhile.
+            gc.collect()
+            gc.freeze()
+            self._settled = True
 
 
 def serve(settings: Settings | None = None) -> None:
@@ -64,7 +71,7 @@ def serve(settings: Settings | None = None) -> None:
         log.warning("%s is set but is no setting of the service", name)
     engine: Engine = app.state.engine
     service = _Service(settings, engine, config)
-    config.callback_notify = service.exit_if_failed
+    config.callback_notify = service.look
     service.run()
     if engine.failure:
         raise engine.failure
