@@ -55,7 +55,7 @@ class _Service(uvicorn.Server):
         """Called by uvicorn every second: end where a model could not be loaded, settle where all are."""
         self.should_exit = self.should_exit or self._engine.failure is not None
         if not self._settled and all(worker.loaded for worker in self._engine.workers):
-            # What is loaded stays: a collection that went through all of it would stop every thread meanwhile.
+            # What is loaded stays: a collection that went through it all would stop every thread.
             gc.collect()
             gc.freeze()
             self._settled = True

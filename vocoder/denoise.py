@@ -22,7 +22,15 @@ from torch import Tensor, nn
 
 from vocoder.errors import InvalidAudio, InvalidConfig, InvalidInput
 
-__all__ = ["Bias", "Denoiser", "Subtraction", "bias_spectrum", "published_bias", "steady_bias", "strength_within"]
+__all__ = [
+    "Bias",
+    "Denoiser",
+    "Subtraction",
+    "bias_spectrum",
+    "published_bias",
+    "steady_bias",
+    "strength_within",
+]
 
 Bias = Literal["speech", "silence", "published"]
 Speak = Callable[[Tensor], Tensor]  # mel [M, L] → audio [L · hop], at temperature 0

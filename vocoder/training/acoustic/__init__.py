@@ -1,0 +1,1 @@
+"""Training of acoustic models, from text and pitch to mel."""
