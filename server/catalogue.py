@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from server.settings import Settings
 from vocoder import Vocoder
-from vocoder.errors import CheckpointError
+from vocoder.errors import CheckpointError, InvalidConfig
 
 if TYPE_CHECKING:
     from vocoder.checkpoint import Header
@@ -30,6 +30,8 @@ class Catalogue:
         header = Vocoder.describe(settings.voice)
         self.default = header.name
         self._headers = {_stamp(settings.voice): header}
+        if taken := {"default", self.default} & set(settings.models):
+            raise InvalidConfig(f"models must not name {', '.join(sorted(taken))}: that is the default model")
         self._named = {self.default: settings.voice, **settings.models}
         self._folder = settings.models_dir
 

@@ -105,10 +105,12 @@ class Delivery:
     async def pieces(self, seat: Seat) -> AsyncGenerator[bytes]:
         """The bytes of the file, in the order and as soon as they are made."""
         at_work = self.order.profile.denoiser.at(self.order.denoise)
-        renderings = self.engine.chunks(seat, self._parts(), self.seconds)
+        renderings, sent = self.engine.chunks(seat, self._parts(), self.seconds), 0
         try:
             async for made in self.tally.count(renderings):
                 if data := await aside(_push, self.encoder, at_work, made):
+                    sent += len(data)
+                    seat.place.delivered = sent == self.encoder.total_bytes
                     yield data
             yield await aside(_finish, self.encoder, at_work)
         finally:

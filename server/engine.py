@@ -11,6 +11,7 @@ for nothing further.
 """
 
 import asyncio
+import time
 from asyncio import timeout, wrap_future
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from server.catalogue import Catalogue
 from server.metrics import Metrics
-from server.queue import Job, NotReady, Part, Place, Rendering
+from server.queue import Job, Part, Place, Rendering
 from server.worker import Worker
 from vocoder import MelSpec, Vocoder
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["DeadlineExceeded", "Engine", "ModelInUse", "Profile", "Seat", "finished", "within"]
 
 T = TypeVar("T")
+
+LOOK_SECONDS = 0.02  # between two looks whether there is room
 
 
 class DeadlineExceeded(Exception):
@@ -68,8 +71,11 @@ class Seat:
     worker: Worker
     place: Place
 
-    def put(self, part: Part) -> Job:
-        """Queue a part of the request."""
+    async def put(self, part: Part, seconds: float) -> Job:
+        """Queue a part of the request; one that was not listened to waits, so long, until there is room."""
+        async with within(seconds):
+            while not self.worker.queue.returns(self.place, part.window.frames):  # noqa: ASYNC110  # by threads
+                await asyncio.sleep(LOOK_SECONDS)
         return self.worker.queue.put(self.place, part, part.window.frames)
 
     def rest(self) -> None:
@@ -94,9 +100,11 @@ class Engine:
             worker.start()
 
     def stop(self, seconds: float) -> None:
-        """Give up what waits and wait for the workers, at most so many seconds each. Blocks."""
+        """Give up what waits and wait for the workers, at most so many seconds. Blocks."""
+        self.end()
+        until = time.monotonic() + seconds
         for worker in self.workers:
-            worker.stop(seconds)
+            worker.stop(max(until - time.monotonic(), 0))
 
     def close(self) -> None:
         """Admit nothing more; what is admitted goes on."""
@@ -132,8 +140,6 @@ class Engine:
         """Raise `NotReady` unless every worker works and requests are taken, now or when there is room."""
         for worker in self.workers:
             worker.require_ready()
-            if worker.queue.closed:
-                raise NotReady("the service is shutting down")
 
     def require_room(self, frames: int = 1) -> None:
         """Raise `QueueFull` or `NotReady` if a request of so many frames would be refused now."""
@@ -144,7 +150,7 @@ class Engine:
 
         Raises `UnknownModel`, `NotReady`, `DeadlineExceeded`, and what keeps a checkpoint from being loaded.
         """
-        self.require_ready()
+        self._idlest()
         name = self.catalogue.resolve(model)
         voice = self.workers[0].loaded_voice(name)
         if voice is None:
@@ -179,7 +185,8 @@ class Engine:
         try:
             yield seat
         except (GeneratorExit, asyncio.CancelledError, DeadlineExceeded):
-            self.metrics.aborted(seat.place.stage)
+            if not seat.place.delivered:
+                self.metrics.aborted(seat.place.stage)
             raise
         finally:
             worker.queue.release(seat.place)
@@ -193,7 +200,7 @@ class Engine:
         """
         ahead: Job | None = None
         for part in parts:
-            job = seat.put(part)
+            job = await seat.put(part, seconds)
             if ahead:
                 yield await finished(ahead, seconds)
             ahead = job
@@ -213,8 +220,10 @@ class Engine:
             return await finished(job, seconds)
 
     def _idlest(self) -> Worker:
-        self.require_ready()
-        return min(self.workers, key=lambda worker: (worker.queue.frames, worker.queue.requests))
+        ready = [worker for worker in self.workers if worker.ready]
+        if not ready:
+            self.require_ready()
+        return min(ready, key=lambda worker: (worker.queue.frames, worker.queue.requests))
 
     async def _everywhere(self, errand: Callable[[Worker], T]) -> list[T]:
         self.require_ready()

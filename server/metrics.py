@@ -61,7 +61,7 @@ class Metrics:
         )
         self.time_to_first_audio_seconds = self._histogram(
             "time_to_first_audio_seconds",
-            "From a request's head to its first audio, handed to the socket.",
+            "From a request's head until its first audio is ready to be sent.",
             SECONDS,
             "model",
         )
@@ -115,7 +115,7 @@ class Metrics:
         self.aborted_total.labels(stage).inc()
 
     def first_audio(self, model: str, seconds: float) -> None:
-        """The first audio of an answer was handed to the socket, so long after the request's head."""
+        """The first audio of an answer was ready to be sent, so long after the request's head."""
         self.time_to_first_audio_seconds.labels(model).observe(seconds)
 
     def batched(self, clips: int, frames: int) -> None:

@@ -25,7 +25,7 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 PATH_CHARACTERS = 200
 REFUSALS = (401, 429, 503, 1013)  # which the metrics count by reason
 STARTS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
-GONE, ACCEPTED, BROKEN = 499, 101, 1011
+GONE, ACCEPTED, LOST, BROKEN = 499, 101, 1006, 1011
 
 
 class RequestLog:
@@ -52,6 +52,8 @@ class RequestLog:
     def _record(self, exchange: "_Exchange") -> None:
         scope, state = exchange.scope, exchange.scope["state"]
         seconds = time.perf_counter() - state["started"]
+        if exchange.status == ACCEPTED:  # a WebSocket that ended without a word
+            exchange.status = LOST
         self._metrics.finished(_route(scope), state.get("format", ""), exchange.status, seconds)
         if exchange.status in REFUSALS and "error_code" in state:
             self._metrics.rejected(state["error_code"])

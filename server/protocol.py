@@ -81,6 +81,7 @@ class Patience(H11Protocol):
     write_timeout: float
     header_timeout: float
     _head_clock: asyncio.TimerHandle | None = None
+    _upgraded = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Watch the transport, and wait for a head."""
@@ -106,15 +107,16 @@ class Patience(H11Protocol):
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self, event: Any) -> None:
-        """Stop the clock: what follows is not HTTP. WebSockets count among the connections, too."""
+        """Stop the clock for good: what follows is not HTTP. WebSockets count among the connections, too."""
         self._stop()
+        self._upgraded = True
         if self.limit_concurrency is None or len(self.connections) < self.limit_concurrency:
             return super().handle_websocket_upgrade(event)
         self.transport.write(CROWDED)
         return self.transport.close()
 
     def _mind(self) -> None:
-        if not self._incomplete():
+        if self._upgraded or not self._incomplete():
             self._stop()
         elif self._head_clock is None:
             self._expect_head()

@@ -74,6 +74,7 @@ class Place:
     frames: int
     jobs: "set[Job]" = field(default_factory=set)
     begun: bool = False
+    delivered: bool = False  # all of the answer has been handed over
     sending: bool = False
 
     @property
@@ -137,6 +138,15 @@ class Queue:
             place = Place(frames)
             self._places.add(place)
             return place
+
+    def returns(self, place: Place, frames: int) -> bool:
+        """Count a place again that had no work here, if there is room for so many frames."""
+        with self._door:
+            crowded = len(self._places) >= self._max_requests or self.frames + frames > self._max_frames
+            if place not in self._places and self._places and crowded:
+                return False
+            self._places.add(place)
+            return True
 
     def put(self, place: Place, task: Part | Errand, frames: int) -> Job:
         """Queue a task of an admitted request; `NotReady` once everything is given up."""

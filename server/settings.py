@@ -74,7 +74,11 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="VOCODER_", frozen=True, extra="forbid", hide_input_in_errors=True
+        env_prefix="VOCODER_",
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
     config: Path | None = Field(None, description="TOML file of settings, under the names of this table.")
@@ -124,8 +128,12 @@ class Settings(BaseSettings):
     max_stream_frames: int = Field(
         310_080, ge=1, description="Frames of one WebSocket stream; 310080 is an hour."
     )
-    max_requests: int = Field(64, ge=1, description="Requests admitted at once, waiting or being rendered.")
-    max_queued_frames: int = Field(41_344, ge=1, description="Frames admitted at once, over all requests.")
+    max_requests: int = Field(
+        64, ge=1, description="Requests admitted at once for each device, waiting or being rendered."
+    )
+    max_queued_frames: int = Field(
+        41_344, ge=1, description="Frames admitted at once for each device, over all requests."
+    )
     max_connections: int = Field(
         256, ge=1, description="Open connections; beyond it a bare 503, as a last wall."
     )
@@ -209,6 +217,13 @@ class Settings(BaseSettings):
         if not all(MODEL.fullmatch(name) and voice for name, voice in models.items()):
             raise ValueError("a model's name must be at most 64 of A-Z a-z 0-9 . _ - and its voice not empty")
         return models
+
+    @field_validator("models_dir")
+    @classmethod
+    def _folder_is_there(cls, folder: Path | None) -> Path | None:
+        if folder and not folder.is_dir():
+            raise ValueError("it must be a folder that is there")
+        return folder
 
     @field_validator("cors_origins")
     @classmethod

@@ -83,6 +83,15 @@ class Worker:
         self.queue.end()
         self._thread.join(seconds)
 
+    @property
+    def ready(self) -> bool:
+        """Whether work is done here."""
+        try:
+            self.require_ready()
+        except NotReady:
+            return False
+        return True
+
     def require_ready(self) -> None:
         """Raise `NotReady` unless work is done here."""
         if self.failure:
@@ -91,6 +100,8 @@ class Worker:
             raise NotReady("the model is still loading")
         if self._short_of_memory >= self._oom_limit:
             raise NotReady("the device is out of memory")
+        if self.queue.closed:
+            raise NotReady("the service is shutting down")
 
     @property
     def models(self) -> list[str]:
@@ -187,8 +198,12 @@ class Worker:
         if len(jobs) == 1 or isinstance(error, OutOfMemory):
             self._fail(jobs, error)
         else:
-            for job in jobs:
-                self._render([job])
+            for place, job in enumerate(jobs, start=1):
+                try:
+                    self._render([job])
+                except torch.AcceleratorError as failure:  # nobody comes after it
+                    self._fail(jobs[place:], failure)
+                    raise
 
     def _fail(self, jobs: list[Job], error: Exception) -> None:
         for job in jobs:

@@ -51,4 +51,6 @@ def _card(engine: Engine, name: str) -> ModelCard:
     """Reads a checkpoint's header, if it has not been read: not for the event loop."""
     catalogue = engine.catalogue
     loaded, default = name in engine.loaded, name == catalogue.default
-    return ModelCard.of(name, catalogue.header(name), loaded=loaded, default=default)
+    voice = engine.workers[0].loaded_voice(name)  # the file may be another by now
+    header = voice.header if voice else catalogue.header(name)
+    return ModelCard.of(name, header, loaded=loaded, default=default)

@@ -76,8 +76,10 @@ async def score(
     audio, mel = await while_connected(request, reading)
 
     def work(voice: Vocoder) -> tuple[float, list[float] | None]:
-        frames = voice.score_frames(audio, mel).tolist() if query.frames else None
-        return voice.score(audio, mel), frames
+        if not query.frames:
+            return voice.score(audio, mel), None
+        frames = voice.score_frames(audio, mel)
+        return float(frames.mean()), frames.tolist()
 
     asked = engine.ask(profile.name, mel.shape[1], work, settings.request_timeout)
     nats, frames = await while_connected(request, asked)

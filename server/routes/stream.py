@@ -16,6 +16,7 @@ so that a client which does not listen is not listened to either.
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -25,6 +26,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from server import failures
 from server.delivery import Order, aside
 from server.engine import DeadlineExceeded, Engine, Seat, finished
+from server.metrics import Metrics
 from server.parts import EnginePart, MetricsPart, SettingsPart
 from server.queue import Job
 from server.schemas import LiveQuery
@@ -50,21 +52,20 @@ async def stream(
     await socket.accept()
     try:
         with metrics.streaming():
-            await _converse(socket, engine, settings)
-    except* WebSocketDisconnect:
-        metrics.aborted("sending")
+            await _converse(socket, engine, settings, metrics)
     except* Exception as group:  # noqa: BLE001  # whatever it is, it is for the caller that waits
         if isinstance(error := _first(group), DeadlineExceeded):
             metrics.aborted("rendering")
         await _refuse(socket, error)
 
 
-async def _converse(socket: WebSocket, engine: Engine, settings: Settings) -> None:
+async def _converse(socket: WebSocket, engine: Engine, settings: Settings, metrics: Metrics) -> None:
     query = LiveQuery.model_validate(dict(socket.query_params))
+    socket.state.format = query.format
     profile = await engine.profile(query.model)
     order = Order.of(profile, query, query.format)
     windows = Windows(halo=profile.halo, chunk=settings.chunk_frames, first=settings.first_frames)
-    speech = _Speech(socket, order, query.layout, windows, settings)
+    speech = _Speech(socket, order, query.layout, windows, settings, metrics)
     try:
         piece = await speech.hear()
         with engine.admit(settings.first_frames) as seat:
@@ -73,6 +74,9 @@ async def _converse(socket: WebSocket, engine: Engine, settings: Settings) -> No
             async with asyncio.TaskGroup() as both:
                 both.create_task(speech.listen(seat, piece))
                 both.create_task(speech.speak())
+    except* WebSocketDisconnect:
+        if speech.frames:
+            metrics.aborted("sending" if speech.said else "queued")
     finally:
         speech.encoder.close()
 
@@ -86,6 +90,7 @@ class _Speech:
     layout: Layout
     windows: Windows
     settings: Settings
+    metrics: Metrics
     frames: int = 0
     said: int = 0
     room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AHEAD))
@@ -142,14 +147,18 @@ class _Speech:
     async def _put(self, seat: Seat, windows: Iterable[Window]) -> None:
         for window in windows:
             await self.room.acquire()
-            self.ahead.put_nowait(seat.put(self.order.part(window)))
+            self.ahead.put_nowait(await seat.put(self.order.part(window), self.settings.request_timeout))
 
     async def speak(self) -> None:
         """Send what is rendered, in order, and say goodbye."""
         while job := await self.ahead.get():
             rendering = await finished(job, self.settings.request_timeout)
+            data = await aside(self._encoded, rendering.audio)
+            if not self.said:
+                seconds = time.perf_counter() - self.socket.state.started
+                self.metrics.first_audio(self.order.profile.name, seconds)
             self.said += len(rendering.audio)
-            await self._send(await aside(self._encoded, rendering.audio))
+            await self._send(data)
             self.room.release()
         await self._send(await aside(self._last))
         rate = self.order.profile.spec.sample_rate

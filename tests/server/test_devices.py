@@ -88,7 +88,7 @@ def test_both_are_drained(box: _Box, serving: Serving) -> None:
 
 
 def test_one_that_fails_is_enough_to_be_not_ready(voice: Vocoder, serving: Serving) -> None:
-    """The process is of no use to whoever sends half of its requests to a broken device."""
+    """Not ready, so that others are asked and the process is ended; until then the sound device serves."""
     voices: list[Vocoder] = [_Broken(voice.model, voice.header), voice]
     app = create_app(Settings(voice="waveglow-tiny", device="cpu,cpu"), load=lambda *_: voices.pop())
     with serving(app) as url, ThreadPoolExecutor(4) as callers:
@@ -97,4 +97,4 @@ def test_one_that_fails_is_enough_to_be_not_ready(voice: Vocoder, serving: Servi
             assert codes <= {200, 500, 503}
         assert isinstance(app.state.engine.failure, torch.AcceleratorError)
         assert httpx2.get(f"{url}/health/ready").status_code == 503
-        assert _ask(url, 10, 4) == 503
+        assert _ask(url, 10, 4) == 200

@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -202,3 +203,14 @@ def test_draining_ends_no_conversation_and_begins_none(turnstile: Turnstile, ser
         long.send(END)
         words, _, code = heard_out(long)
         assert (words[-1]["error"]["code"], code) == ("not_ready", 1013)
+
+
+def test_a_conversation_outlasts_the_time_for_a_head(voice: Vocoder, serving: Serving) -> None:
+    """What ends a slow request head ends no WebSocket: a second of talk, with a third of one for the head."""
+    with serving(_app(voice, header_timeout=0.3)) as url, talking(url) as talk:
+        for _ in range(10):
+            talk.send(npy(mel(8)))
+            time.sleep(0.1)
+        talk.send(END)
+        words, audio, code = heard_out(talk)
+    assert (words[-1]["type"], len(audio), code) == ("done", 2 * HOP * 80, 1000)

@@ -8,7 +8,7 @@
             for chunk in audio:
                 ...
 
-It needs NumPy and httpx2 and no torch. httpx2 comes with the extra: `pip install "flow-vocoder[client]"`.
+It imports NumPy and httpx2 and no torch. httpx2 comes with the extra: `pip install "flow-vocoder[client]"`.
 """
 
 try:
