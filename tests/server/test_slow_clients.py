@@ -50,7 +50,7 @@ def _post(url: str, target: str = QUERY, *headers: str, frames: int = FRAMES) ->
 
 
 def _rest(caller: socket.socket) -> int | None:
-    """How many bytes still come; None if the connection is reset, or given up in silence, instead of closed."""
+    """How many bytes still come; None if the connection is reset, or given up in silence."""
     length = 0
     with contextlib.suppress(ConnectionResetError, TimeoutError):  # a kernel tells no peer of an orphan's end
         while data := caller.recv(65_536):
