@@ -187,18 +187,25 @@ def test_a_body_that_is_too_large(narrow: TestClient) -> None:
 
 def test_busy(narrow: TestClient) -> None:
     """When the desk has no place, the answer is 429 with a Retry-After; when it has one again, the mel."""
-    done = threading.Event()
+    held, done = threading.Event(), threading.Event()
     desk: Desk = narrow.app.state.desk  # type: ignore[attr-defined]
-    other = threading.Thread(target=asyncio.run, args=(desk.do(done.wait, 20),))
+    until(lambda: _free(desk))  # an answer may be heard before its place is given up
+
+    def hold() -> None:
+        held.set()
+        done.wait(20)
+
+    other = threading.Thread(target=asyncio.run, args=(desk.do(hold),))
     other.start()
     try:
-        until(lambda: narrow.post("/v1/mel", content=GOOD, headers=WAV).status_code == 429)
+        assert held.wait(10)
         refused = narrow.post("/v1/mel", content=GOOD, headers=WAV)
     finally:
         done.set()
         other.join()
-    assert refused.json()["error"]["code"] == "busy"
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "busy")
     assert int(refused.headers["retry-after"]) >= 1
+    until(lambda: _free(desk))
     assert narrow.post("/v1/mel", content=GOOD, headers=WAV).status_code == 200
 
 
