@@ -222,8 +222,8 @@ class Engine:
     def _idlest(self) -> Worker:
         ready = [worker for worker in self.workers if worker.ready]
         if not ready:
-            self.require_ready()
-        return min(ready, key=lambda worker: (worker.queue.frames, worker.queue.requests))
+            self.require_ready()  # which may find one that has become ready since
+        return min(ready or self.workers, key=lambda worker: (worker.queue.frames, worker.queue.requests))
 
     async def _everywhere(self, errand: Callable[[Worker], T]) -> list[T]:
         self.require_ready()
